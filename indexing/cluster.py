@@ -1,0 +1,360 @@
+"""Tracks to people: templates of tracks, and clusterers in scikit-learn's manner that obey cannot-links."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
+
+from indexing.constraints import Constraints, repair
+from tracker.errors import FacetrackError
+from tracker.types import Float32, Float64
+
+Int64 = NDArray[np.int64]
+
+TIE = 1e-6
+"""Similarities that differ by less are equal: the mean of a cluster is rounded, and a chain must not run in circles."""
+
+
+def unit(vectors: Float32) -> Float32:
+    """Return ``(N, D)`` float32 rows scaled to unit length; a zero row stays zero."""
+    rows = np.asarray(vectors, np.float32)
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), np.float32(1e-12))
+
+
+def template(vectors: Float32, qualities: Float32 | None = None, *, floor: float | None = None) -> Float32:
+    """Return one unit vector for the embeddings of a track: the direction of the sum of quality squared times embedding.
+
+    Weighting by quality follows MagFace+ (Meng et al., CVPR 2021). Members less similar than ``floor`` to the medoid (the
+    member most similar to all the others, by the same weights) are left out: they are likely to show someone else.
+
+    Args:
+        vectors: ``(K, D)`` float32 rows of unit length, at least one.
+        qualities: ``(K,)`` in [0, 1]; None: all the same.
+        floor: Cosine in [-1, 1]; None: keep all.
+
+    Example:
+        >>> template(np.float32([[1, 0], [0, 1]]), np.float32([1, 0.1])).round(2).tolist()
+        [1.0, 0.009999999776482582]
+    """
+    weights = np.ones(len(vectors)) if qualities is None else np.maximum(np.asarray(qualities, np.float64), 1e-3) ** 2
+    if floor is not None and len(vectors) > 2:
+        alike = vectors @ vectors.T
+        weights = weights * (alike[int(np.argmax(alike @ weights))] >= floor)
+    return unit(np.asarray(weights @ vectors, np.float32))
+
+
+def first_seen(labels: ArrayLike) -> Int64:
+    """Return ``labels`` renumbered from 0 in order of first occurrence.
+
+    Example:
+        >>> first_seen([7, 3, 7, 0]).tolist()
+        [0, 1, 0, 2]
+    """
+    _, first, codes = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first)), np.int64)[codes.reshape(-1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Clusterer(ABC):
+    """Groups vectors by person.
+
+    The outcome depends neither on the order of the rows (but for rows that are equal) nor on the number of threads, and
+    breaks no constraint.
+
+    Attributes:
+        threshold: Cosine in [-1, 1] from which two groups of faces are taken for one person, see `indexing.calibrate`.
+    """
+
+    threshold: float
+
+    def fit_predict(
+        self, vectors: Float32, *, constraints: Constraints | None = None, weights: ArrayLike | None = None
+    ) -> Int64:
+        """Return the ``(N,)`` int64 cluster of each row, from 0 in order of first occurrence; nothing is noise.
+
+        Args:
+            vectors: ``(N, D)`` float32; the mean of unit rows for a row that stands for several, else of unit length.
+            constraints: Which rows are different people.
+            weights: ``(N,)`` how many faces or tracks a row stands for; None: one each.
+
+        Raises:
+            FacetrackError: if shapes do not agree or a value is not finite.
+        """
+        rows, counts = _checked(vectors, weights)
+        rules = Constraints(len(rows)) if constraints is None else constraints
+        if rules.count != len(rows):
+            raise FacetrackError(f"constraints over {rules.count} items for {len(rows)} vectors: give one item a row")
+        if not len(rows):
+            return np.empty(0, np.int64)
+        order = np.lexsort(rows.T[::-1])
+        labels = np.empty(len(rows), np.int64)
+        with threadpool_limits(1):  # sums come out the same whatever the number of threads
+            labels[order] = self._labels(rows[order], counts[order], rules.reorder(order))
+        return first_seen(labels)
+
+    @abstractmethod
+    def _labels(self, rows: Float32, weights: Float64, rules: Constraints) -> Int64:
+        """Return a label for each of the rows, which come in an order of their own."""
+
+
+def _checked(vectors: Float32, weights: ArrayLike | None) -> tuple[Float32, Float64]:
+    rows = np.ascontiguousarray(vectors, np.float32)
+    counts = np.ones(len(rows)) if weights is None else np.asarray(weights, np.float64)
+    if rows.ndim != 2 or counts.shape != (len(rows),) or not np.isfinite(rows).all() or not (counts > 0).all():
+        raise FacetrackError(
+            f"vectors of shape {rows.shape} with weights of shape {counts.shape}: finite (N, D) and positive (N,) are needed"
+        )
+    return rows, counts
+
+
+@dataclass(frozen=True, slots=True)
+class Constrained(Clusterer):
+    """Average linkage that never merges what cannot be one person, cut at the threshold.
+
+    The similarity of two clusters is the mean over all their cross pairs (UPGMA, Sokal and Michener 1958), which for dot
+    products is the dot product of their means: no matrix of N x N is needed. Merging along chains of nearest neighbours
+    (Murtagh 1983) gives the same clusters as always merging the closest pair, as a cannot-link is inherited by the merged
+    cluster and so never brings a third one nearer.
+    """
+
+    def _labels(self, rows: Float32, weights: Float64, rules: Constraints) -> Int64:
+        return _Merging(rows, weights, rules).run(self.threshold)
+
+
+class _Merging:
+    """Clusters that grow: a merged cluster lives on in the row of one of its two parts."""
+
+    def __init__(self, rows: Float32, weights: Float64, rules: Constraints) -> None:
+        self.means, self.weights = rows.copy(), weights.copy()
+        self.apart, self.anchored = rules.neighbours(), rules.anchored()
+        self.closed = np.zeros(len(rows), np.float32)  # -inf: merged into another row, or without a neighbour
+        self.parent = np.arange(len(rows))
+
+    def run(self, threshold: float) -> Int64:
+        """Merge until no two clusters are as similar as ``threshold``; return the label of each row."""
+        for start in np.arange(len(self.means)).tolist():
+            self._follow(start, threshold)
+        for row in range(len(self.parent)):
+            self.parent[row] = self._root(row)
+        return self.parent
+
+    def _follow(self, start: int, threshold: float) -> None:
+        chain = [] if self.closed[start] else [start]
+        while chain:
+            before = chain[-2] if len(chain) > 1 else None
+            nearest, similarity = self._nearest(chain[-1], before)
+            if similarity < threshold:
+                self.closed[chain.pop()] = -np.inf
+            elif nearest != before:
+                chain.append(nearest)
+            else:
+                merged = self._merge(*sorted((chain.pop(), chain.pop())))
+                chain = chain or [merged]
+
+    def _nearest(self, row: int, before: int | None) -> tuple[int, float]:
+        similarities = self.means @ self.means[row] + self.closed
+        similarities[[row, *self.apart[row]]] = -np.inf
+        if self.anchored[row]:
+            similarities[self.anchored] = -np.inf
+        nearest = int(np.argmax(similarities))
+        # Going back on a tie ends the chain; going on could run in a circle.
+        if before is not None and similarities[before] >= similarities[nearest] - TIE:
+            nearest = before
+        return nearest, float(similarities[nearest])
+
+    def _merge(self, into: int, row: int) -> int:
+        weights = self.weights[[into, row]]
+        self.means[into] = (weights / weights.sum()) @ self.means[[into, row]]
+        self.weights[into] = weights.sum()
+        self.anchored[into] |= self.anchored[row]
+        self.closed[row], self.parent[row] = -np.inf, into
+        self.apart[into] |= self.apart[row]
+        for other in self.apart[row]:
+            self.apart[other].discard(row)
+            self.apart[other].add(into)
+        return into
+
+    def _root(self, row: int) -> int:
+        while self.parent[row] != row:
+            row = int(self.parent[row])
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class Hdbscan(Clusterer):
+    """HDBSCAN (Campello et al. 2013) of unit vectors; noise joins the nearest cluster above the threshold or stands alone.
+
+    Density alone cannot tell one person from two, so a set whose mean similarity reaches the threshold is one person,
+    and noise points are linked with each other and with the clusters, which stay apart from each other.
+
+    Attributes:
+        min_cluster_size: Fewest rows of a cluster.
+        min_samples: Neighbours that make a row dense.
+        epsilon: Whether clusters nearer than the threshold are left whole (`cluster_selection_epsilon`).
+    """
+
+    min_cluster_size: int = 2
+    min_samples: int = 1
+    epsilon: bool = False
+
+    def _labels(self, rows: Float32, weights: Float64, rules: Constraints) -> Int64:
+        alone = mean_similarity(rows, weights) >= self.threshold
+        labels = repair(np.zeros(len(rows), np.int64) if alone else self._dense(unit(rows)), rows, rules)
+        noise = labels == -1
+        labels[noise] = labels.max() + 1 + np.arange(noise.sum())
+        return self._attach(rows, weights, rules, first_seen(labels), noise)
+
+    def _dense(self, rows: Float32) -> Int64:
+        from hdbscan import HDBSCAN
+
+        if len(rows) < 2 * self.min_cluster_size:
+            return np.full(len(rows), -1)
+        model = HDBSCAN(
+            min_cluster_size=self.min_cluster_size,
+            min_samples=self.min_samples,
+            cluster_selection_epsilon=float(np.sqrt(2 - 2 * self.threshold)) if self.epsilon else 0.0,
+            core_dist_n_jobs=1,
+        )
+        return np.asarray(model.fit_predict(rows.astype(np.float64)), np.int64)
+
+    def _attach(
+        self, rows: Float32, weights: Float64, rules: Constraints, labels: Int64, noise: NDArray[np.bool_]
+    ) -> Int64:
+        groups = rules.collapse(labels)
+        dense = np.unique(labels[~noise])
+        means, totals = cluster_means(rows, weights, labels)
+        fixed = Constraints(groups.count, groups.pairs, np.union1d(dense, groups.anchors))
+        return _Merging(means, totals, fixed).run(self.threshold)[labels]
+
+
+@dataclass(frozen=True, slots=True)
+class KMeans(Clusterer):
+    """Spherical k-means (Dhillon and Modha 2001) whose k has the best simplified silhouette (Vendramin et al. 2010).
+
+    The weakest of the clusterers: it favours people of equal size. The threshold only decides whether all is one person;
+    clusters that break a constraint are split afterwards.
+
+    Attributes:
+        max_clusters: Largest k that is tried.
+        sample: Rows that the silhouette is measured on, at most.
+        seed: Of the k-means++ seeding and of the sample.
+    """
+
+    max_clusters: int = 2048
+    sample: int = 2000
+    seed: int = 0
+
+    def _labels(self, rows: Float32, weights: Float64, rules: Constraints) -> Int64:
+        if mean_similarity(rows, weights) >= self.threshold:
+            return repair(np.zeros(len(rows), np.int64), rows, rules)
+        if len(rows) < 3:
+            return np.arange(len(rows))
+        return repair(self._best(unit(rows), weights), rows, rules)
+
+    def _best(self, rows: Float32, weights: Float64) -> Int64:
+        rng = np.random.default_rng(self.seed)
+        largest = min(len(rows) - 1, self.max_clusters)
+        seeds = _plus_plus(rows, largest, rng)
+        sample = np.sort(rng.permutation(len(rows))[: self.sample])
+        tried: dict[int, tuple[float, Int64]] = {}
+        step = 2.0
+        candidates = np.geomspace(2, largest, 9)
+        while step > 1.05:  # a coarse grid of k first, then ever finer around the best one
+            for k in np.unique(np.clip(np.round(candidates), 2, largest).astype(int)).tolist():
+                if k not in tried:
+                    labels, centres = _lloyd(rows, weights, seeds[:k])
+                    tried[k] = (simplified_silhouette(rows[sample], centres, labels[sample]), labels)
+            best = max(tried, key=lambda k: (tried[k][0], -k))
+            candidates, step = best * step ** np.linspace(-0.5, 0.5, 5), step**0.5
+        return tried[best][1]
+
+
+def _plus_plus(rows: Float32, count: int, rng: np.random.Generator) -> Float32:
+    """Return ``count`` seeds after k-means++ (Arthur and Vassilvitskii 2007); the first k of them seed k clusters."""
+    picked = [int(rng.integers(len(rows)))]
+    distances = np.full(len(rows), np.inf)
+    for _ in range(count - 1):
+        distances = np.minimum(distances, np.maximum(1 - rows @ rows[picked[-1]], 0.0).astype(np.float64))
+        total = distances.sum()
+        chances = distances / total if total > 0 else np.full(len(rows), 1 / len(rows))
+        picked.append(int(rng.choice(len(rows), p=chances)))
+    return rows[picked]
+
+
+def _lloyd(rows: Float32, weights: Float64, centres: Float32, rounds: int = 20) -> tuple[Int64, Float32]:
+    """Return the nearest centre of each row and the centres, moved until none of the rows changes or ``rounds`` are over."""
+    labels = np.full(len(rows), -1)
+    for _ in range(rounds):
+        nearest = np.argmax(rows @ centres.T, axis=1)
+        if (nearest == labels).all():
+            break
+        labels = nearest
+        taken = np.unique(labels)
+        means, _ = cluster_means(rows, weights, np.searchsorted(taken, labels))
+        centres = centres.copy()
+        centres[taken] = unit(means)
+    return labels, centres
+
+
+def simplified_silhouette(rows: Float32, centres: Float32, labels: Int64) -> float:
+    """Return the mean over rows of (b - a) / max(a, b), a and b the cosine distances to the own and the next centre.
+
+    As in the full silhouette, a row alone in its cluster counts 0: else the most clusters would always win.
+
+    Args:
+        rows: ``(N, D)`` float32 unit rows.
+        centres: ``(K, D)`` float32 unit rows, at least two.
+        labels: ``(N,)`` the centre of each row.
+    """
+    distances = np.maximum(1 - rows @ centres.T, 0.0)
+    own = distances[np.arange(len(rows)), labels]
+    distances[np.arange(len(rows)), labels] = np.inf
+    other = distances.min(axis=1)
+    width = (other - own) / np.maximum(np.maximum(other, own), np.float32(1e-9))
+    return float(np.where(own < TIE, 0.0, width).mean())
+
+
+def cluster_means(rows: Float32, weights: Float64, labels: Int64) -> tuple[Float32, Float64]:
+    """Return the ``(K, D)`` weighted mean row and the ``(K,)`` weight of each of the clusters 0 to K - 1."""
+    totals = np.bincount(labels, weights)
+    sums = np.zeros((len(totals), rows.shape[1]))
+    np.add.at(sums, labels, rows * weights[:, None])
+    return np.asarray(sums / totals[:, None], np.float32), totals
+
+
+def mean_similarity(rows: Float32, weights: Float64) -> float:
+    """Return the mean similarity over all pairs of rows, each weighing as much as it stands for; 1 for a single row."""
+    if len(rows) < 2:
+        return 1.0
+    total = (weights @ rows) @ (weights @ rows) - (weights**2) @ (rows * rows).sum(axis=1)
+    return float(total / (weights.sum() ** 2 - (weights**2).sum()))
+
+
+CLUSTERERS: dict[str, type[Clusterer]] = {
+    "auto": Constrained,
+    "constrained": Constrained,
+    "hdbscan": Hdbscan,
+    "kmeans": KMeans,
+}
+"""Clusterers by name; ``auto`` is the one that measures best at every size, see `Constrained`."""
+
+
+def load(name: str | Clusterer, threshold: float) -> Clusterer:
+    """Return the clusterer of that name with that threshold; an object is returned as it is.
+
+    Raises:
+        FacetrackError: if there is none of that name.
+
+    Example:
+        >>> load("hdbscan", 0.5).threshold
+        0.5
+    """
+    if isinstance(name, Clusterer):
+        return name
+    if name not in CLUSTERERS:
+        raise FacetrackError(f"no clusterer {name!r}; there are {', '.join(CLUSTERERS)}")
+    return CLUSTERERS[name](threshold)

@@ -1,0 +1,1 @@
+"""The numbered steps; a step that was released is never changed."""

@@ -1,0 +1,190 @@
+"""The tables of the database as SQLAlchemy sees them, and the form that arrays take in them."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import JSON, Dialect, ForeignKey, Integer, LargeBinary, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_RAW, _DEFLATED = b"r", b"z"
+
+
+def pack(array: NDArray[Any]) -> bytes:
+    """Return ``array`` as a blob: ``r`` and its little-endian bytes, or ``z`` and them deflated where that is shorter.
+
+    Deflated bytes are sorted by their place in the number first (all lowest bytes, then the next ones): the high
+    bytes of neighbouring floats are alike, which makes boxes and times about half as long.
+
+    Example:
+        >>> packed = pack(np.zeros(1000, np.float32))
+        >>> len(packed) < 50, unpack(packed, np.float32).shape
+        (True, (1000,))
+    """
+    values = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    raw = values.tobytes()
+    planes = np.frombuffer(raw, np.uint8).reshape(-1, values.dtype.itemsize).T
+    deflated = zlib.compress(planes.tobytes(), 6)
+    return _DEFLATED + deflated if len(deflated) < len(raw) else _RAW + raw
+
+
+def unpack(blob: bytes, dtype: type[np.generic], *shape: int) -> NDArray[Any]:
+    """Return the array that `pack` made ``blob`` of, in rows of ``shape``."""
+    little = np.dtype(dtype).newbyteorder("<")
+    raw = blob[1:]
+    if blob[:1] == _DEFLATED:
+        planes = np.frombuffer(zlib.decompress(raw), np.uint8)
+        raw = planes.reshape(little.itemsize, -1).T.tobytes()
+    return np.frombuffer(raw, little).astype(dtype).reshape(-1, *shape)
+
+
+class WholeNumber(TypeDecorator[int]):
+    """An integer; numpy's are taken too, which the driver of SQLite would store as blobs."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:
+        """Return what SQLite stores."""
+        return None if value is None else int(value)
+
+
+class PathText(TypeDecorator[Path]):
+    """A path as text; as the bytes of the file system where the name is no valid Unicode."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Path | None, dialect: Dialect) -> str | bytes | None:
+        """Return what SQLite stores."""
+        if value is None:
+            return None
+        try:
+            return os.fspath(value).encode().decode()
+        except UnicodeEncodeError:
+            return os.fsencode(value)
+
+    def process_result_value(self, value: str | bytes | None, dialect: Dialect) -> Path | None:
+        """Return the path."""
+        return None if value is None else Path(os.fsdecode(value))
+
+
+class Base(DeclarativeBase):
+    """The tables."""
+
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        int: WholeNumber,
+        str: Text,
+        bytes: LargeBinary,
+        Path: PathText,
+        dict[str, Any]: JSON,
+    }
+
+
+class Meta(Base):
+    """A named value, as JSON: the calibration, the revision of the embeddings."""
+
+    __tablename__ = "meta"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[Any] = mapped_column(JSON(none_as_null=False))
+
+
+class Video(Base):
+    """A video, its times (float64) and the first frames of its shots (int32), both packed."""
+
+    __tablename__ = "videos"
+    __table_args__ = (
+        UniqueConstraint("content_hash", name="uq_videos_content_hash"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    path: Mapped[Path]
+    content_hash: Mapped[str]
+    width: Mapped[int]
+    height: Mapped[int]
+    fps: Mapped[float]
+    duration: Mapped[float]
+    is_image: Mapped[bool]
+    frame_count: Mapped[int]
+    end: Mapped[float]
+    detector_id: Mapped[str]
+    embedder_id: Mapped[str]
+    settings: Mapped[dict[str, Any]]
+    added_at: Mapped[str]
+    timestamps: Mapped[bytes] = mapped_column(deferred=True)
+    shots: Mapped[bytes] = mapped_column(deferred=True)
+
+
+class IdentityRow(Base):
+    """A person."""
+
+    __tablename__ = "identities"
+    __table_args__ = (UniqueConstraint("name", name="uq_identities_name"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+
+
+class TrackRow(Base):
+    """A track: where it is, how good, and whose."""
+
+    __tablename__ = "tracks"
+    __table_args__ = (
+        UniqueConstraint("video_id", "number", name="uq_tracks_video_id_number"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    shot: Mapped[int]
+    first_frame: Mapped[int]
+    end_frame: Mapped[int]
+    start: Mapped[float]
+    end: Mapped[float]
+    quality: Mapped[float]
+    size: Mapped[float]
+    identity_id: Mapped[int | None] = mapped_column(ForeignKey("identities.id", ondelete="SET NULL"), index=True)
+    confidence: Mapped[float | None]
+
+
+class TrackArrays(Base):
+    """The arrays of a track, packed: one row a frame."""
+
+    __tablename__ = "track_arrays"
+
+    track_id: Mapped[int] = mapped_column(ForeignKey("tracks.id", ondelete="CASCADE"), primary_key=True)
+    boxes: Mapped[bytes]
+    scores: Mapped[bytes]
+    sources: Mapped[bytes]
+    landmarks: Mapped[bytes]
+
+
+class Thumbnail(Base):
+    """The best view of a track as a JPEG file."""
+
+    __tablename__ = "thumbnails"
+
+    track_id: Mapped[int] = mapped_column(ForeignKey("tracks.id", ondelete="CASCADE"), primary_key=True)
+    jpeg: Mapped[bytes]
+
+
+class EmbeddingRow(Base):
+    """An embedding: little-endian float32."""
+
+    __tablename__ = "embeddings"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    track_id: Mapped[int] = mapped_column(ForeignKey("tracks.id", ondelete="CASCADE"), index=True)
+    frame: Mapped[int]
+    quality: Mapped[float]
+    model_id: Mapped[str]
+    vector: Mapped[bytes]

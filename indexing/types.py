@@ -1,0 +1,216 @@
+"""The values that the index passes on: records of the database, identities, and who is seen when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.types import Float32, Int32, Segment, VideoInfo, frozen
+
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecord:
+    """A video of the database.
+
+    Attributes:
+        video_id: Its id; never used again.
+        info: What the media file said of itself when it was added.
+        frame_count: Number of decoded frames.
+        end: Seconds at which the last frame ends.
+        detector_id: Model id of the detector.
+        embedder_id: Model id of the embedder.
+        settings: Every option that changed the outcome, as JSON gives it back (tuples are lists).
+        added_at: UTC time of adding, ISO 8601.
+    """
+
+    video_id: int
+    info: VideoInfo
+    frame_count: int
+    end: float
+    detector_id: str
+    embedder_id: str
+    settings: dict[str, Any]
+    added_at: str
+
+    @property
+    def path(self) -> Path:
+        """The path as it was added."""
+        return self.info.path
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRecord:
+    """A track of the database without its arrays.
+
+    Attributes:
+        key: Id of the track over all videos; never used again.
+        video_id: Its video.
+        track_id: Number of the track in its video, from 0.
+        shot: Number of the shot in its video, from 0.
+        first_frame: Index of the first frame.
+        end_frame: The frame after the last one.
+        start: Seconds at which the first frame begins.
+        end: Seconds at which the last frame ends.
+        quality: Best quality of its keyframes, in [0, 1]; 0 without keyframes.
+        size: Median side of its boxes in pixels.
+        identity_id: Whose face it is; None: unknown.
+        confidence: Probability in [0, 1] that it is; None where nobody said.
+    """
+
+    key: int
+    video_id: int
+    track_id: int
+    shot: int
+    first_frame: int
+    end_frame: int
+    start: float
+    end: float
+    quality: float
+    size: float
+    identity_id: int | None = None
+    confidence: float | None = None
+
+    @property
+    def segment(self) -> Segment:
+        """When it is seen."""
+        return Segment(self.start, self.end)
+
+    @property
+    def frame_count(self) -> int:
+        """Number of its frames."""
+        return self.end_frame - self.first_frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackEmbeddings:
+    """The embeddings of many tracks, in order of their row ids.
+
+    Attributes:
+        row_ids: ``(N,)`` int64 ids of the embeddings in the database; never used again.
+        track_keys: ``(N,)`` int64 `TrackRecord.key` of each.
+        frames: ``(N,)`` int32 frame indices.
+        qualities: ``(N,)`` float32 in [0, 1].
+        vectors: ``(N, D)`` float32 rows of unit length; ``(0, 0)`` when there is none.
+        model_id: The embedder that made them; None when there is none.
+
+    Example:
+        >>> rows = TrackEmbeddings([1, 2], [7, 8], [0, 5], [0.5, 0.9], [[1, 0], [0, 1]], "some-embedder")
+        >>> rows[rows.track_keys == 8].row_ids
+        array([2])
+    """
+
+    row_ids: Int64
+    track_keys: Int64
+    frames: Int32
+    qualities: Float32
+    vectors: Float32
+    model_id: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check shapes and make the arrays read-only."""
+        count = len(self.row_ids)
+        object.__setattr__(self, "row_ids", frozen(self.row_ids, np.int64, (None,), "row_ids"))
+        object.__setattr__(self, "track_keys", frozen(self.track_keys, np.int64, (count,), "track_keys"))
+        object.__setattr__(self, "frames", frozen(self.frames, np.int32, (count,), "frames"))
+        object.__setattr__(self, "qualities", frozen(self.qualities, np.float32, (count,), "qualities"))
+        object.__setattr__(self, "vectors", frozen(self.vectors, np.float32, (count, None), "vectors"))
+
+    def __len__(self) -> int:
+        """Return the number of embeddings."""
+        return len(self.row_ids)
+
+    def __getitem__(self, which: Any) -> TrackEmbeddings:
+        """Return the embeddings at ``which``: a slice, an index array or a mask."""
+        return TrackEmbeddings(
+            self.row_ids[which],
+            self.track_keys[which],
+            self.frames[which],
+            self.qualities[which],
+            self.vectors[which],
+            self.model_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A person over all videos.
+
+    Attributes:
+        identity_id: Stable id; never used again.
+        name: The name that a user gave; None until then.
+
+    Example:
+        >>> Identity(3, None).label, Identity(4, "Ada").label
+        ('Person 3', 'Ada')
+    """
+
+    identity_id: int
+    name: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name, or ``Person`` and the id."""
+        return self.name if self.name is not None else f"Person {self.identity_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """An interval in which an identity is seen in a video.
+
+    Attributes:
+        identity_id: Who; None: one track of an unknown person.
+        video_id: Where.
+        segment: When, [start, end) in seconds.
+        track_keys: The tracks that make it up, by start.
+    """
+
+    identity_id: int | None
+    video_id: int
+    segment: Segment
+    track_keys: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What the database knows of an identity.
+
+    Attributes:
+        identity: Who.
+        videos: Number of videos they are seen in.
+        appearances: Number of their appearances.
+        screen_time: Seconds of all appearances together.
+        first_seen: Path of the first video (in order of adding) and the second in it; None when never seen.
+        last_seen: The same of the last video, with the second at which the last appearance ends.
+        best_track: Key of the track with the best thumbnail; None when never seen.
+    """
+
+    identity: Identity
+    videos: int
+    appearances: int
+    screen_time: float
+    first_seen: tuple[Path, float] | None
+    last_seen: tuple[Path, float] | None
+    best_track: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A track that a probe face was found in.
+
+    Attributes:
+        identity_id: Whose track it is; None: unknown.
+        track_key: The track.
+        similarity: Cosine of the probe and the most similar embedding of the track, in [-1, 1].
+        probability: Calibrated probability in [0, 1] that both show the same person.
+    """
+
+    identity_id: int | None
+    track_key: int
+    similarity: float
+    probability: float

@@ -1,0 +1,127 @@
+"""Tracking results without a video: the same arguments give the same values."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tracker.types import Float32, Image, Keyframes, Source, Track, TrackingResult, VideoInfo
+
+Span = tuple[int, int, int]
+"""Person, first frame, frame after the last one."""
+
+WIDTH, HEIGHT = 640, 360
+
+
+def make_result(
+    path: str | Path = "clip.mp4",
+    spans: Sequence[Span] = ((0, 0, 20), (1, 5, 30), (0, 35, 50)),
+    *,
+    frames: int = 50,
+    fps: float = 25.0,
+    shots: Sequence[int] = (0,),
+    dimension: int = 16,
+    keyframes: int = 2,
+    noise: float = 0.05,
+    embedder_id: str = "fake-embedder",
+    detector_id: str = "fake-detector",
+    content_hash: str | None = None,
+    thumbnails: bool = True,
+    is_image: bool = False,
+    settings: dict[str, object] | None = None,
+) -> TrackingResult:
+    """Return a result with one track for each of ``spans``, all embeddings of a person within ``noise``.
+
+    The content hash is that of the path unless it is given; frame ``i`` is shown at ``i / fps``.
+    """
+    name = str(path)
+    content = content_hash or hashlib.sha256(name.encode()).hexdigest()
+    rng = np.random.default_rng(int(content[:8], 16))
+    ordered = sorted(spans, key=lambda span: span[1])
+    return TrackingResult(
+        video=VideoInfo(Path(path), content, WIDTH, HEIGHT, 0.0 if is_image else fps, frames / fps, is_image),
+        timestamps=np.arange(frames) / fps,
+        end=frames / fps,
+        shots=np.asarray(shots, np.int32),
+        tracks=tuple(
+            make_track(
+                number,
+                span,
+                rng,
+                shots=shots,
+                dimension=dimension,
+                keyframes=keyframes,
+                noise=noise,
+                thumbnail=thumbnails,
+            )
+            for number, span in enumerate(ordered)
+        ),
+        detector_id=detector_id,
+        embedder_id=embedder_id,
+        settings={"detect_every": 1} if settings is None else settings,
+    )
+
+
+def make_track(
+    number: int,
+    span: Span,
+    rng: np.random.Generator,
+    *,
+    shots: Sequence[int] = (0,),
+    dimension: int = 16,
+    keyframes: int = 2,
+    noise: float = 0.05,
+    thumbnail: bool = True,
+) -> Track:
+    """Return the track of one person: a box that wanders, mostly detected, with landmarks where it is."""
+    person, first, end = span
+    count = end - first
+    sources = np.where(np.arange(count) % 3 == 2, Source.FLOW, Source.DETECTED).astype(np.uint8)
+    boxes = _boxes(count, rng)
+    return Track(
+        track_id=number,
+        shot=int(np.searchsorted(shots, first, side="right")) - 1,
+        first_frame=first,
+        boxes=boxes,
+        scores=rng.uniform(0.5, 1, count).astype(np.float32),
+        sources=sources,
+        landmarks=_landmarks(boxes, sources),
+        keyframes=_keyframes(person, first, count, rng, dimension=dimension, wanted=keyframes, noise=noise),
+        thumbnail=_picture(person) if thumbnail else np.zeros((0, 0, 3), np.uint8),
+    )
+
+
+def person_vector(person: int, dimension: int = 16) -> Float32:
+    """Return the unit vector that the embeddings of a person lie around."""
+    vector = np.random.default_rng(1000 + person).standard_normal(dimension)
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+
+def _boxes(count: int, rng: np.random.Generator) -> Float32:
+    corner = rng.uniform([20, 20], [WIDTH - 120, HEIGHT - 120]) + rng.uniform(-1, 1, (count, 2)).cumsum(axis=0)
+    return np.hstack([corner, corner + rng.uniform(50, 60, (count, 2))]).astype(np.float32)
+
+
+def _landmarks(boxes: Float32, sources: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> Float32:
+    inside = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
+    points = boxes[:, None, :2] + inside * (boxes[:, None, 2:] - boxes[:, None, :2])
+    points[sources != Source.DETECTED] = np.nan
+    return np.asarray(points, np.float32)
+
+
+def _keyframes(
+    person: int, first: int, count: int, rng: np.random.Generator, *, dimension: int, wanted: int, noise: float
+) -> Keyframes:
+    frames = np.unique(np.linspace(first, first + count - 1, min(wanted, count)).astype(np.int32))
+    vectors = person_vector(person, dimension) + noise * rng.standard_normal((len(frames), dimension))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    qualities = rng.uniform(0.3, 1, len(frames)).astype(np.float32)
+    return Keyframes(frames, qualities, vectors.astype(np.float32))
+
+
+def _picture(person: int) -> Image:
+    column = np.linspace(0, 200, 48, dtype=np.uint8)
+    return np.stack(np.broadcast_arrays(column[:, None], column[None], np.uint8(40 * person % 256)), axis=2)

@@ -1,0 +1,203 @@
+"""From landmarks to the aligned crop that an embedder wants, and how good that crop is."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from tracker.protocols import Template
+from tracker.types import Float32, Float64, Image
+
+FULL_SIZE = 90.0
+"""Side of a face in pixels (root of its box's area) from which more pixels no longer help: one half of it counts half."""
+
+SHARPNESS_SCALE = 60.0
+"""Variance of the Laplacian (grey, face brought to 112 px, contrast evened) at which `sharpness` is one half."""
+
+FLOOR = 0.05
+"""Least value of a factor of `quality`: a poor view weighs little, yet more than nothing."""
+
+_SHARPNESS_SIDE = 112
+_NOSE_DROP = 0.5  # where the nose tip lies between the eyes (0) and the mouth (1) of a frontal face
+_REFERENCE_DEVIATION = 50.0
+
+
+def similarity(source: Float32, target: Float32) -> Float64:
+    """Return the ``(2, 3)`` float64 similarity (turn, scale, shift; no mirror) that best carries points to points.
+
+    Least squares after Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
+    PAMI 1991.
+
+    Args:
+        source: ``(N, 2)`` points, N at least 2.
+        target: ``(N, 2)`` points.
+
+    Raises:
+        ValueError: if the points of ``source`` all lie in one place or are not finite.
+
+    Example:
+        >>> similarity(np.float32([[0, 0], [1, 0], [0, 1]]), np.float32([[5, 5], [7, 5], [5, 7]])).round(6)
+        array([[ 2., -0.,  5.],
+               [ 0.,  2.,  5.]])
+    """
+    # A similarity is one complex factor and one complex shift, so Umeyama's solution is a complex regression.
+    a, b = (np.asarray(points, np.float64) @ np.array([1, 1j]) for points in (source, target))
+    spread = a - a.mean()
+    energy = float(np.vdot(spread, spread).real)
+    if not (np.isfinite(energy) and energy > 1e-12 and np.isfinite(b).all()):
+        raise ValueError(f"landmarks {np.asarray(source).tolist()} give no alignment: finite, different points are needed")
+    factor = np.vdot(spread, b - b.mean()) / energy
+    shift = b.mean() - factor * a.mean()
+    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
+
+
+def transform(points: Float32, matrix: Float64) -> Float32:
+    """Return ``(N, 2)`` float32 ``points`` carried by a ``(2, 3)`` matrix."""
+    return np.asarray(np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2], np.float32)
+
+
+def warp(image: Image, matrix: Float64, size: int) -> Image:
+    """Return the ``(size, size, 3)`` uint8 crop of ``image`` under ``matrix``; black outside of the image.
+
+    A face that shrinks is first reduced by area averaging, as bilinear sampling alone would alias.
+
+    Args:
+        image: ``(H, W, 3)`` uint8.
+        matrix: ``(2, 3)`` similarity from pixels of the image to pixels of the crop.
+        size: Side of the crop in pixels.
+    """
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    if scale < 0.75:
+        image, matrix = _reduce(image, matrix, size, scale)
+    crop = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(crop, np.uint8)
+
+
+def _reduce(image: Image, matrix: Float64, size: int, scale: float) -> tuple[Image, Float64]:
+    """Return the part of ``image`` that a crop needs, at the crop's scale, and the matrix that is left to apply."""
+    inverse = cv2.invertAffineTransform(matrix)
+    corners = transform(np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float32), inverse)
+    margin = math.ceil(2 / scale)
+    height, width = image.shape[:2]
+    x1, y1 = np.clip(np.floor(corners.min(0)).astype(int) - margin, 0, [width - 1, height - 1])
+    x2, y2 = np.clip(np.ceil(corners.max(0)).astype(int) + margin, [x1 + 1, y1 + 1], [width, height])
+    reduced_size = (max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale)))
+    reduced = cv2.resize(image[y1:y2, x1:x2], reduced_size, interpolation=cv2.INTER_AREA)
+    ratio = np.array([(x2 - x1) / reduced_size[0], (y2 - y1) / reduced_size[1]])
+    # Pixel centres: x = x1 + ratio * (x' + 0.5) - 0.5.
+    to_image = np.array([[ratio[0], 0, x1 + ratio[0] / 2 - 0.5], [0, ratio[1], y1 + ratio[1] / 2 - 0.5], [0, 0, 1]])
+    return np.asarray(reduced, np.uint8), np.asarray(matrix @ to_image)
+
+
+def alignment(landmarks: Float32, template: Template, *, mesh: Float32 | None = None) -> Float64:
+    """Return the ``(2, 3)`` similarity from pixels of an image to the crop of ``template``, see `align`."""
+    if mesh is None or not template.mesh_indices:
+        return similarity(landmarks, template.five_points)
+    return similarity(np.asarray(mesh)[list(template.mesh_indices), :2], template.mesh_points)
+
+
+def align(image: Image, landmarks: Float32, template: Template, *, mesh: Float32 | None = None) -> Image:
+    """Return the ``(template.size, template.size, 3)`` uint8 BGR crop of a face.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 BGR.
+        landmarks: ``(5, 2)`` float32 pixels, see `tracker.types.LANDMARKS`; unused where the mesh serves.
+        template: Where the face has to lie.
+        mesh: ``(478, 2 or 3)`` Face Mesh points in pixels, used where the template names mesh points; None: the five points.
+
+    Raises:
+        ValueError: if the points are not finite or all in one place.
+    """
+    return warp(image, alignment(landmarks, template, mesh=mesh), template.size)
+
+
+def box_landmarks(box: Float32) -> Float32:
+    """Return ``(5, 2)`` float32 landmarks of an upright frontal face in ``box``, where no detector gave any.
+
+    Args:
+        box: ``(4,)`` float32 xyxy, hairline to chin and ear to ear.
+    """
+    share = np.array([[0.31, 0.41], [0.69, 0.41], [0.5, 0.6], [0.34, 0.78], [0.66, 0.78]], np.float32)
+    return np.asarray(box[:2] + share * (box[2:] - box[:2]), np.float32)
+
+
+def frontality(landmarks: Float32) -> float:
+    """Return how much a face looks into the camera, in [0, 1]: 1 frontal, near 0 in profile or without landmarks.
+
+    Yaw shows in where the nose tip lies between the eyes, pitch in where it lies between eyes and mouth; neither
+    changes with turn, scale or shift of the image.
+
+    Args:
+        landmarks: ``(5, 2)`` float32, see `tracker.types.LANDMARKS`.
+
+    Example:
+        >>> frontality(np.float32([[38, 52], [74, 52], [56, 72], [41, 92], [71, 92]]))
+        1.0
+        >>> frontality(np.float32([[38, 52], [74, 52], [74, 73], [48, 92], [72, 92]]))
+        0.0
+    """
+    right_eye, left_eye, nose, *mouth = np.asarray(landmarks, np.float64)
+    eyes, middle = left_eye - right_eye, (right_eye + left_eye) / 2
+    down = np.mean(mouth, axis=0) - middle
+    span, drop = float(eyes @ eyes), float(down @ down)
+    if not (np.isfinite(span + drop + nose.sum()) and span > 0 and drop > 0):
+        return 0.0
+    yaw = 2 * abs(float((nose - middle) @ eyes)) / span
+    pitch = 2 * abs(float((nose - middle) @ down) / drop - _NOSE_DROP)
+    return max(0.0, 1 - yaw**2) * max(0.0, 1 - pitch**2)
+
+
+def sharpness(crop: Image) -> float:
+    """Return how sharp a face crop is, in [0, 1): `SHARPNESS_SCALE` gives one half.
+
+    The variance of the Laplacian (Pech-Pacheco et al., ICPR 2000) of the inner half of the crop, brought to 112 px and to one
+    contrast, so that neither size nor light passes for sharpness.
+
+    Args:
+        crop: ``(H, W, 3)`` uint8 with the face in its middle.
+    """
+    if not crop.size:
+        return 0.0
+    side = (_SHARPNESS_SIDE, _SHARPNESS_SIDE)
+    shrinks = min(crop.shape[:2]) > _SHARPNESS_SIDE
+    grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    face = cv2.resize(grey, side, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)[28:-28, 28:-28]
+    gain = _REFERENCE_DEVIATION / max(float(face.std()), 10.0)
+    variance = float(cv2.Laplacian(face, cv2.CV_32F).var()) * gain**2
+    return variance / (variance + SHARPNESS_SCALE)
+
+
+def quality(*, score: float, size: float, sharpness: float, frontality: float) -> float:
+    """Return how well a view serves recognition, in [0, 1].
+
+    The product of four factors, each in [`FLOOR`, 1]: the detector's score, the size (linear up to `FULL_SIZE`), the
+    sharpness and the frontality.
+
+    Args:
+        score: Detector score in [0, 1].
+        size: Side of the face in pixels, see `tracker.boxes.sizes`.
+        sharpness: See `sharpness`.
+        frontality: See `frontality`.
+
+    Example:
+        >>> quality(score=1, size=90, sharpness=1, frontality=1), round(quality(score=1, size=45, sharpness=1, frontality=1), 3)
+        (1.0, 0.5)
+    """
+    factors = np.nan_to_num(np.array([score, size / FULL_SIZE, sharpness, frontality], np.float64))
+    return float(np.prod(np.clip(factors, FLOOR, 1.0)))
+
+
+def crop_quality(crop: Image, *, box: Float32, score: float, landmarks: Float32) -> float:
+    """Return `quality` of an aligned crop.
+
+    Args:
+        crop: The aligned crop, ``(H, W, 3)`` uint8 BGR.
+        box: ``(4,)`` float32 xyxy of the face in the source image, whose size counts (the crop's own does not).
+        score: Detector score in [0, 1].
+        landmarks: ``(5, 2)`` float32 pixels of the source image.
+    """
+    extent = np.maximum(np.asarray(box[2:]) - np.asarray(box[:2]), 0)
+    size = math.sqrt(float(extent[0] * extent[1]))
+    return quality(score=score, size=size, sharpness=sharpness(crop), frontality=frontality(landmarks))

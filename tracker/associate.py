@@ -1,0 +1,311 @@
+"""Detections and carried boxes become tracklets: birth, continuation, death, frame by frame inside one shot."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from tracker import boxes as geometry
+from tracker.protocols import FlowTracker
+from tracker.types import LANDMARKS, Detections, Float32, Source, UInt8
+
+NO_LANDMARKS = np.full((LANDMARKS, 2), np.nan, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationOptions:
+    """When tracklets begin, go on and end.
+
+    Attributes:
+        start_score: A detection of at least this score begins a tracklet (ByteTrack's high threshold, Zhang et al.,
+            ECCV 2022).
+        keep_score: A detection of at least this score continues one (its low threshold).
+        gate: IoU below which a detection and a carried box are not the same face.
+        flow_confidence: Flow of at least this confidence carries a box without a detection.
+        patience: Seconds without a detection after which a tracklet ends.
+        tail: Seconds of flow kept before the first and after the last detection.
+        crossing: IoU of two faces from which their boxes can be mixed up.
+        apart: IoU below which two faces that crossed are told apart again.
+    """
+
+    start_score: float = 0.5
+    keep_score: float = 0.3
+    gate: float = 0.3
+    flow_confidence: float = 0.5
+    patience: float = 1.0
+    tail: float = 0.4
+    crossing: float = 0.3
+    apart: float = 0.1
+
+
+@dataclass(slots=True, eq=False)
+class Tracklet:
+    """A track that grows.
+
+    Attributes:
+        number: Count of tracklets begun before it in the video; a stable key while tracking.
+        first_frame: Index of the first frame.
+        follows: The tracklet that this one continued after a crossing.
+        hits: Number of detections in it.
+        last_hit: Frame of the last detection.
+        rivals: Tracklets that it is crossing with.
+    """
+
+    number: int
+    first_frame: int
+    follows: Tracklet | None = None
+    hits: int = 0
+    last_hit: int = -1
+    first_hit: int = -1
+    rivals: set[int] = field(default_factory=set)
+    boxes: list[Float32] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    landmarks: list[Float32] = field(default_factory=list)
+
+    @property
+    def end_frame(self) -> int:
+        """The frame after the last one."""
+        return self.first_frame + len(self.boxes)
+
+    def add(self, box: Float32, score: float, source: Source, landmarks: Float32 = NO_LANDMARKS) -> None:
+        """Append the next frame."""
+        if source is Source.DETECTED:
+            self.hits += 1
+            self.last_hit = self.end_frame
+            self.first_hit = self.last_hit if self.first_hit < 0 else self.first_hit
+        self.boxes.append(box)
+        self.scores.append(score)
+        self.sources.append(source)
+        self.landmarks.append(landmarks)
+
+    def prepend(self, box: Float32, score: float) -> None:
+        """Put a frame that flow carried backward before the first one."""
+        self.first_frame -= 1
+        self.boxes.insert(0, box)
+        self.scores.insert(0, score)
+        self.sources.insert(0, Source.FLOW)
+        self.landmarks.insert(0, NO_LANDMARKS)
+
+    def trim(self, end_frame: int) -> None:
+        """Drop the frames from ``end_frame`` on."""
+        keep = max(1, end_frame - self.first_frame)
+        for rows in (self.boxes, self.scores, self.sources, self.landmarks):
+            del rows[keep:]
+
+    def box_at(self, frame: int) -> Float32 | None:
+        """Return the box in ``frame``, or None outside the tracklet."""
+        row = frame - self.first_frame
+        return self.boxes[row] if 0 <= row < len(self.boxes) else None
+
+    def correct_drift(self, row: int, box: Float32) -> None:
+        """Spread over the flow frames before ``row`` what flow was off when a detection, ``box``, ended them."""
+        start = row
+        while start > 0 and self.sources[start - 1] is Source.FLOW:
+            start -= 1
+        if start == row or start == 0:
+            return
+        drift = box - self.boxes[row - 1]
+        for k in range(start, row):
+            self.boxes[k] = self.boxes[k] + drift * ((k - start + 1) / (row - start + 1))
+
+
+def match(boxes: Float32, detections: Float32, *, gate: float) -> list[tuple[int, int]]:
+    """Return pairs (row of ``boxes``, row of ``detections``) of greatest total IoU, each of at least ``gate``.
+
+    Hungarian assignment (Kuhn 1955) by `scipy.optimize.linear_sum_assignment`.
+
+    Example:
+        >>> a = np.array([[0, 0, 10, 10], [20, 0, 30, 10]], np.float32)
+        >>> match(a, a[::-1] + 1, gate=0.3)
+        [(0, 1), (1, 0)]
+    """
+    overlaps = geometry.iou(boxes, detections)
+    overlaps = np.where(overlaps >= gate, overlaps, 0)
+    rows, columns = linear_sum_assignment(-overlaps)
+    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if overlaps[r, c] > 0]
+
+
+class Associator:
+    """Keeps the tracklets of the running shot; one `step` a frame, `finish` at its end."""
+
+    def __init__(self, flow: FlowTracker, *, width: int, fps: float, options: AssociationOptions) -> None:
+        self._flow = flow
+        self._width = width
+        self._options = options
+        self._patience = max(2, round(options.patience * fps))
+        self._tail = max(1, round(options.tail * fps))
+        self._greys: deque[UInt8] = deque(maxlen=self._tail + self._patience + 1)
+        self._last_run = -1
+        self._begun = 0
+        self.active: list[Tracklet] = []
+        self.ended: list[Tracklet] = []
+
+    def step(self, frame: int, grey: UInt8, detections: Detections | None) -> list[tuple[Tracklet, int]]:
+        """Take in the next frame.
+
+        Args:
+            frame: Its index.
+            grey: Its reduced grey picture.
+            detections: What the detector found, or None if it did not run.
+
+        Returns:
+            The tracklets that a detection continued or began, each with the row of that detection.
+        """
+        carried = self._carry(grey)
+        self._greys.append(grey)
+        if detections is None:
+            self._go_on(self.active, carried, frame)
+            hits: list[tuple[Tracklet, int]] = []
+        else:
+            hits = self._associate(frame, carried, detections)
+        continued = self._watch_crossings(frame)
+        return [(continued.get(tracklet.number, tracklet), row) for tracklet, row in hits]
+
+    def finish(self) -> list[Tracklet]:
+        """End the shot; return its tracklets in the order of their first frames."""
+        for tracklet in list(self.active):
+            self._end(tracklet)
+        ended = sorted(self.ended, key=lambda t: (t.first_frame, t.number))
+        self.ended = []
+        self._greys.clear()
+        return ended
+
+    @property
+    def vanished(self) -> bool:
+        """Whether a tracklet of detections is carried by flow alone just now."""
+        return any(t.sources[-1] is Source.FLOW and t.hits > 1 for t in self.active)
+
+    def _carry(self, grey: UInt8) -> list[tuple[Float32, float]]:
+        if not self.active or not self._greys:
+            return []
+        boxes = np.stack([t.boxes[-1] for t in self.active])
+        carried = self._flow.carry(self._greys[-1], grey, boxes, width=self._width)
+        return [(box, float(c)) for box, c in zip(carried.boxes, carried.confidences, strict=True)]
+
+    def _associate(
+        self, frame: int, carried: Sequence[tuple[Float32, float]], detections: Detections
+    ) -> list[tuple[Tracklet, int]]:
+        scores, options = detections.scores, self._options
+        high = np.flatnonzero(scores >= options.start_score)
+        low = np.flatnonzero((scores >= options.keep_score) & (scores < options.start_score))
+        waiting = list(range(len(self.active)))
+        hits: list[tuple[Tracklet, int]] = []
+        for rows in (high, low):
+            pairs = match(self._rows(carried, waiting), detections.boxes[rows], gate=options.gate)
+            for position, column in pairs:
+                row = int(rows[column])
+                self._hit(self.active[waiting[position]], detections, row)
+                hits.append((self.active[waiting[position]], row))
+            matched = {position for position, _ in pairs}
+            waiting = [index for position, index in enumerate(waiting) if position not in matched]
+        taken = {row for _, row in hits}
+        unmatched = [self.active[index] for index in waiting]
+        self._go_on(unmatched, [carried[index] for index in waiting], frame)
+        hits += [(self._begin(frame, detections, int(row)), int(row)) for row in high if int(row) not in taken]
+        self._drop_doubles(frame)
+        return hits
+
+    def _rows(self, carried: Sequence[tuple[Float32, float]], rows: Sequence[int]) -> Float32:
+        return np.array([carried[row][0] for row in rows], np.float32).reshape(-1, 4)
+
+    def _hit(self, tracklet: Tracklet, detections: Detections, row: int) -> None:
+        tracklet.correct_drift(len(tracklet.boxes), detections.boxes[row])
+        tracklet.add(detections.boxes[row], float(detections.scores[row]), Source.DETECTED, detections.landmarks[row])
+        if tracklet.hits == 2 and tracklet.follows is None:
+            self._extend_backward(tracklet)
+
+    def _begin(self, frame: int, detections: Detections, row: int) -> Tracklet:
+        tracklet = self._new(frame)
+        tracklet.add(detections.boxes[row], float(detections.scores[row]), Source.DETECTED, detections.landmarks[row])
+        return tracklet
+
+    def _new(self, frame: int, follows: Tracklet | None = None) -> Tracklet:
+        tracklet = Tracklet(self._begun, frame, follows)
+        self._begun += 1
+        self.active.append(tracklet)
+        return tracklet
+
+    def _go_on(self, tracklets: Sequence[Tracklet], carried: Sequence[tuple[Float32, float]], frame: int) -> None:
+        """Carry on without a detection where flow vouches for the box; end the others."""
+        for tracklet, (box, confidence) in zip(list(tracklets), carried, strict=True):
+            if confidence >= self._options.flow_confidence and frame - tracklet.last_hit <= self._patience:
+                tracklet.add(box, confidence, Source.FLOW)
+            else:
+                self._end(tracklet)
+
+    def _end(self, tracklet: Tracklet) -> None:
+        if tracklet.last_hit >= 0:
+            tracklet.trim(tracklet.last_hit + 1 + self._tail)
+        self.active.remove(tracklet)
+        self.ended.append(tracklet)
+
+    def _drop_doubles(self, frame: int) -> None:
+        """End a tracklet that flow has carried onto a face which a detection gave to another one."""
+        seen = [t for t in self.active if t.sources[-1] is Source.DETECTED]
+        carried = [t for t in self.active if t.sources[-1] is Source.FLOW]
+        if not seen or not carried:
+            return
+        overlaps = geometry.containment(
+            np.stack([t.boxes[-1] for t in carried]), np.stack([t.boxes[-1] for t in seen])
+        )
+        for tracklet, overlap in zip(carried, overlaps.max(axis=1), strict=True):
+            if overlap > 0.6:
+                tracklet.trim(frame)
+                self._end(tracklet)
+
+    def _extend_backward(self, tracklet: Tracklet) -> None:
+        """Carry a new tracklet back from its first frame, as far as flow vouches and no other face is in the way."""
+        newest = tracklet.end_frame - 1
+        greys = list(self._greys)
+        for _ in range(self._tail):
+            row = len(greys) - 1 - (newest - tracklet.first_frame)
+            if row < 1:
+                return
+            carried = self._flow.carry(greys[row], greys[row - 1], tracklet.boxes[0][None], width=self._width)
+            box, confidence = carried.boxes[0], float(carried.confidences[0])
+            if confidence < self._options.flow_confidence or self._occupied(tracklet, box):
+                return
+            tracklet.prepend(box, confidence)
+
+    def _occupied(self, tracklet: Tracklet, box: Float32) -> bool:
+        others = [t.box_at(tracklet.first_frame - 1) for t in (*self.active, *self.ended) if t is not tracklet]
+        there = [other for other in others if other is not None]
+        return bool(there) and bool((geometry.iou(box[None], np.stack(there)) > self._options.gate).any())
+
+    def _watch_crossings(self, frame: int) -> dict[int, Tracklet]:
+        """Note which faces overlap; where they part again, begin anew, so that appearance settles who is who.
+
+        Returns:
+            Number of a tracklet that ended here -> the one that goes on in its place.
+        """
+        continued: dict[int, Tracklet] = {}
+        if not self.active:
+            return continued
+        boxes = np.stack([t.boxes[-1] for t in self.active])
+        overlaps = geometry.iou(boxes, boxes)
+        numbers = [t.number for t in self.active]
+        for index, tracklet in enumerate(list(self.active)):
+            close = {numbers[k] for k in np.flatnonzero(overlaps[index] > self._options.crossing) if k != index}
+            near = {numbers[k] for k in np.flatnonzero(overlaps[index] > self._options.apart) if k != index}
+            apart = bool(tracklet.rivals) and not tracklet.rivals & near
+            tracklet.rivals |= close
+            if apart and tracklet.first_frame < frame:
+                continued[tracklet.number] = self._restart(tracklet, frame)
+        return continued
+
+    def _restart(self, tracklet: Tracklet, frame: int) -> Tracklet:
+        row = frame - tracklet.first_frame
+        box, score = tracklet.boxes[row], tracklet.scores[row]
+        source, landmarks = tracklet.sources[row], tracklet.landmarks[row]
+        tracklet.trim(frame)
+        self.active.remove(tracklet)
+        self.ended.append(tracklet)
+        fresh = self._new(frame, tracklet)
+        fresh.add(box, score, source, landmarks)
+        fresh.last_hit = max(fresh.last_hit, tracklet.last_hit)
+        return fresh
