@@ -159,9 +159,7 @@ def _parts(
     parts: list[list[int]] = []
     for item in sorted(members, key=lambda m: (not anchored[m], -len(conflicts[m] & inside), m)):
         allowed = [
-            part
-            for part in parts
-            if conflicts[item].isdisjoint(part) and not (anchored[item] and anchored[part].any())
+            part for part in parts if conflicts[item].isdisjoint(part) and not (anchored[item] and anchored[part].any())
         ]
         if allowed:
             max(allowed, key=lambda part: float(vectors[part].mean(axis=0) @ vectors[item])).append(item)

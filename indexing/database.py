@@ -77,6 +77,7 @@ def _engine(path: Path) -> Engine:
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _set_switches)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "close", _roll_back)
     return engine
 
 
@@ -85,6 +86,13 @@ def _set_switches(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
     for switch in ("foreign_keys = ON", "secure_delete = ON", "synchronous = NORMAL"):
         connection.execute(f"PRAGMA {switch}").close()
+
+
+def _roll_back(connection: sqlite3.Connection, _record: object) -> None:
+    # After a key press in the middle, SQLAlchemy closes the connection as it is; the traceback keeps a cursor alive,
+    # the cursor keeps the lock, and a notebook keeps the traceback.
+    if connection.in_transaction:
+        connection.rollback()
 
 
 def _begin(connection: Connection) -> None:

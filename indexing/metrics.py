@@ -26,8 +26,8 @@ class Score:
     """Precision and recall in [0, 1].
 
     Example:
-        >>> Score(0.5, 1.0).f
-        0.6666666666666666
+        >>> round(Score(0.5, 1.0).f, 3)
+        0.667
     """
 
     precision: float
@@ -76,7 +76,7 @@ def bcubed(truth: ArrayLike, labels: ArrayLike) -> Score:
 
     Example:
         >>> bcubed(["ada", "ada", "bob"], [0, 0, 0])
-        Score(precision=0.5555555555555556, recall=1.0)
+        Score(precision=0.5555555555555555, recall=1.0)
     """
     counts, people, clusters = contingency(truth, labels)
     total = max(int(counts.sum()), 1)
@@ -122,8 +122,8 @@ class IdCounts:
         found: Faces reported (IDTP + IDFP).
 
     Example:
-        >>> (IdCounts(3, 4, 4) + IdCounts(1, 4, 0)).idf1
-        0.6666666666666666
+        >>> round((IdCounts(3, 4, 4) + IdCounts(1, 4, 0)).idf1, 3)
+        0.667
     """
 
     matched: int = 0
@@ -220,11 +220,22 @@ def verification(vectors: Float32, labels: ArrayLike) -> Verification:
     Raises:
         FacetrackError: if there is no pair of one person, or no pair of two.
     """
-    counts = np.zeros((2, BINS), np.int64)
+    return from_histogram(*pair_counts(vectors, labels))
+
+
+def pair_counts(vectors: Float32, labels: ArrayLike) -> tuple[Labels, Labels]:
+    """Return the numbers of genuine and of impostor pairs of ``vectors`` in each of `BINS` bins of similarity."""
+    genuine, impostors = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
     for scores, same in pairs(vectors, labels):
-        binned = np.clip(((scores + 1) * (BINS / 2)).astype(np.int64), 0, BINS - 1)
-        counts += np.bincount(binned + BINS * same, minlength=2 * BINS).reshape(2, BINS)
-    return from_histogram(counts[1], counts[0])
+        genuine += count_scores(scores[same])
+        impostors += count_scores(scores[~same])
+    return genuine, impostors
+
+
+def count_scores(scores: ArrayLike) -> Labels:
+    """Return how many of ``scores`` lie in each of `BINS` equal bins of [-1, 1]; what is outside counts at the end."""
+    places = ((np.asarray(scores, np.float64).reshape(-1) + 1) * (BINS / 2)).astype(np.int64)
+    return np.bincount(np.clip(places, 0, BINS - 1), minlength=BINS).astype(np.int64)
 
 
 def from_histogram(genuine: Labels, impostors: Labels) -> Verification:

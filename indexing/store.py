@@ -397,6 +397,7 @@ class Store:
             raise FacetrackError(f"{self._path}: this store was closed")
         try:
             with Session(self._engine.execution_options(begin=begin)) as session, session.begin():
+                session.connection()
                 yield session
         except IntegrityError:
             raise

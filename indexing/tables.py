@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zlib
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import JSON, Dialect, ForeignKey, Integer, LargeBinary, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import Dialect, Float, ForeignKey, Integer, LargeBinary, Text, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _RAW, _DEFLATED = b"r", b"z"
@@ -74,15 +75,31 @@ class PathText(TypeDecorator[Path]):
         return None if value is None else Path(os.fsdecode(value))
 
 
+class JsonText(TypeDecorator[Any]):
+    """A JSON value as text. A column of type JSON would be numeric to SQLite, which makes ``"1.0"`` a number."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        """Return what SQLite stores."""
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Return the value."""
+        return None if value is None else json.loads(value)
+
+
 class Base(DeclarativeBase):
     """The tables."""
 
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
         int: WholeNumber,
+        float: Float,
         str: Text,
         bytes: LargeBinary,
         Path: PathText,
-        dict[str, Any]: JSON,
+        dict[str, Any]: JsonText,
     }
 
 
@@ -92,7 +109,7 @@ class Meta(Base):
     __tablename__ = "meta"
 
     key: Mapped[str] = mapped_column(primary_key=True)
-    value: Mapped[Any] = mapped_column(JSON(none_as_null=False))
+    value: Mapped[Any] = mapped_column(JsonText)
 
 
 class Video(Base):

@@ -11,7 +11,7 @@ from tracker.protocols import Template
 from tracker.types import Float32, Float64, Image
 
 FULL_SIZE = 90.0
-"""Side of a face in pixels (root of its box's area) from which more pixels no longer help: one half of it counts half."""
+"""Side of a face in pixels (root of its box's area) from which more pixels no longer help; half of it counts half."""
 
 SHARPNESS_SCALE = 60.0
 """Variance of the Laplacian (grey, face brought to 112 px, contrast evened) at which `sharpness` is one half."""
@@ -47,7 +47,9 @@ def similarity(source: Float32, target: Float32) -> Float64:
     spread = a - a.mean()
     energy = float(np.vdot(spread, spread).real)
     if not (np.isfinite(energy) and energy > 1e-12 and np.isfinite(b).all()):
-        raise ValueError(f"landmarks {np.asarray(source).tolist()} give no alignment: finite, different points are needed")
+        raise ValueError(
+            f"landmarks {np.asarray(source).tolist()} give no alignment: finite, different points are needed"
+        )
     factor = np.vdot(spread, b - b.mean()) / energy
     shift = b.mean() - factor * a.mean()
     return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
@@ -77,7 +79,7 @@ def warp(image: Image, matrix: Float64, size: int) -> Image:
 
 def _reduce(image: Image, matrix: Float64, size: int, scale: float) -> tuple[Image, Float64]:
     """Return the part of ``image`` that a crop needs, at the crop's scale, and the matrix that is left to apply."""
-    inverse = cv2.invertAffineTransform(matrix)
+    inverse = np.asarray(cv2.invertAffineTransform(matrix), np.float64)
     corners = transform(np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float32), inverse)
     margin = math.ceil(2 / scale)
     height, width = image.shape[:2]
@@ -92,10 +94,15 @@ def _reduce(image: Image, matrix: Float64, size: int, scale: float) -> tuple[Ima
 
 
 def alignment(landmarks: Float32, template: Template, *, mesh: Float32 | None = None) -> Float64:
-    """Return the ``(2, 3)`` similarity from pixels of an image to the crop of ``template``, see `align`."""
+    """Return the ``(2, 3)`` similarity from pixels of an image to the crop of ``template``, see `align`.
+
+    Where mesh and landmarks serve, the mean of both similarities, which errs less than either.
+    """
+    five = similarity(landmarks, template.five_points) if np.isfinite(landmarks).all() else None
     if mesh is None or not template.mesh_indices:
-        return similarity(landmarks, template.five_points)
-    return similarity(np.asarray(mesh)[list(template.mesh_indices), :2], template.mesh_points)
+        return similarity(landmarks, template.five_points) if five is None else five
+    dense = similarity(np.asarray(mesh)[list(template.mesh_indices), :2], template.mesh_points)
+    return dense if five is None else (dense + five) / 2
 
 
 def align(image: Image, landmarks: Float32, template: Template, *, mesh: Float32 | None = None) -> Image:
@@ -103,12 +110,13 @@ def align(image: Image, landmarks: Float32, template: Template, *, mesh: Float32
 
     Args:
         image: ``(H, W, 3)`` uint8 BGR.
-        landmarks: ``(5, 2)`` float32 pixels, see `tracker.types.LANDMARKS`; unused where the mesh serves.
+        landmarks: ``(5, 2)`` float32 pixels, see `tracker.types.LANDMARKS`; NaN: the mesh alone.
         template: Where the face has to lie.
-        mesh: ``(478, 2 or 3)`` Face Mesh points in pixels, used where the template names mesh points; None: the five points.
+        mesh: ``(478, 2 or 3)`` Face Mesh points in pixels, used where the template names mesh points; None: the
+            landmarks alone.
 
     Raises:
-        ValueError: if the points are not finite or all in one place.
+        ValueError: if neither serves: points that are not finite or all in one place.
     """
     return warp(image, alignment(landmarks, template, mesh=mesh), template.size)
 
@@ -152,8 +160,8 @@ def frontality(landmarks: Float32) -> float:
 def sharpness(crop: Image) -> float:
     """Return how sharp a face crop is, in [0, 1): `SHARPNESS_SCALE` gives one half.
 
-    The variance of the Laplacian (Pech-Pacheco et al., ICPR 2000) of the inner half of the crop, brought to 112 px and to one
-    contrast, so that neither size nor light passes for sharpness.
+    The variance of the Laplacian (Pech-Pacheco et al., ICPR 2000) of the inner half of the crop, brought to 112 px and
+    to one contrast, so that neither size nor light passes for sharpness.
 
     Args:
         crop: ``(H, W, 3)`` uint8 with the face in its middle.
@@ -182,8 +190,8 @@ def quality(*, score: float, size: float, sharpness: float, frontality: float) -
         frontality: See `frontality`.
 
     Example:
-        >>> quality(score=1, size=90, sharpness=1, frontality=1), round(quality(score=1, size=45, sharpness=1, frontality=1), 3)
-        (1.0, 0.5)
+        >>> [quality(score=1, size=size, sharpness=1, frontality=1) for size in (45, 90, 200)]
+        [0.5, 1.0, 1.0]
     """
     factors = np.nan_to_num(np.array([score, size / FULL_SIZE, sharpness, frontality], np.float64))
     return float(np.prod(np.clip(factors, FLOOR, 1.0)))

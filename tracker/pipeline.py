@@ -2,120 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 
-from tracker import align, models
-from tracker.associate import AssociationOptions, Associator, Tracklet
+from tracker import boxes as geometry
+from tracker.associate import Associator, Tracklet
+from tracker.clock import Clock
+from tracker.embedding import Models, View, embed, load_models, template, to_keyframes
 from tracker.flow import LucasKanade, reduced_grey
-from tracker.keyframes import Candidate, KeyframeOptions, KeyframeSelector
-from tracker.link import LinkOptions, join, link
-from tracker.protocols import Detector, Embedder, LandmarkModel
+from tracker.keyframes import Candidate, KeyframeSelector, cut_patch
+from tracker.link import join, link
+from tracker.options import TrackingOptions, options_for
+from tracker.protocols import Detector, Embedder, ScalableDetector
 from tracker.shots import ShotDetector
-from tracker.types import (
-    Detections,
-    Float32,
-    Frame,
-    Image,
-    Keyframes,
-    Source,
-    Statistics,
-    Track,
-    TrackingResult,
-    UInt8,
-)
+from tracker.types import Detections, Frame, Image, Keyframes, Source, Statistics, Track, TrackingResult
 from tracker.video import Video, open_video
 
-logger = logging.getLogger(__name__)
+BATCH = 16
+"""Keyframes embedded at a time."""
 
-T = TypeVar("T")
-U = TypeVar("U")
-
-THUMBNAIL_SIDE = 192
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """How much work goes into finding faces.
-
-    Attributes:
-        detect_every: Frames from one run of the detector to the next; flow carries the boxes in between.
-        closer_every: Seconds from one closer look, for small faces, to the next; shots begin with one.
-    """
-
-    detect_every: int
-    closer_every: float
-
-
-PRESETS = {
-    "fast": Preset(detect_every=5, closer_every=2.0),
-    "balanced": Preset(detect_every=1, closer_every=1.0),
-    "accurate": Preset(detect_every=1, closer_every=0.2),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class TrackingOptions:
-    """Everything but the models that changes what is found; stands in the database beside each video.
-
-    Attributes:
-        preset: See `Preset`.
-        association: See `AssociationOptions`.
-        keyframes: See `KeyframeOptions`.
-        linking: See `LinkOptions`.
-        min_hits: Detections that a track of a video needs: spurious ones do not become people.
-        sure_score: Best score that a track of a video needs.
-    """
-
-    preset: Preset = PRESETS["balanced"]
-    association: AssociationOptions = field(default_factory=AssociationOptions)
-    keyframes: KeyframeOptions = field(default_factory=KeyframeOptions)
-    linking: LinkOptions = field(default_factory=LinkOptions)
-    min_hits: int = 3
-    sure_score: float = 0.6
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """The models of a run.
-
-    Attributes:
-        detector: Finds the faces.
-        landmarks: Refines the alignment of what is embedded; None: the detector's landmarks alone.
-        embedder: Turns faces into vectors.
-    """
-
-    detector: Detector
-    landmarks: LandmarkModel | None
-    embedder: Embedder
-
-
-def load_models(
-    *,
-    detector: str | Detector = "centerface",
-    embedder: str | Embedder = "dlib",
-    models_dir: Path | None = None,
-) -> Models:
-    """Load the models that ``detector`` and ``embedder`` name, see `tracker.models.load`.
-
-    Raises:
-        ModelError: if a name is unknown or weights are missing.
-    """
-    loaded = models.load("embedder", embedder, models_dir=models_dir)
-    mesh = models.load("landmarks", "facemesh", models_dir=models_dir) if loaded.template.mesh_indices else None
-    return Models(models.load("detector", detector, models_dir=models_dir), mesh, loaded)
+SMALLEST_LOOK = 320
+"""Longer side in pixels below which a picture is not reduced for the detector."""
 
 
 def track_faces(
@@ -150,22 +64,6 @@ def track_faces(
         return track_video(loaded, video, options=options, advance=advance)
 
 
-def options_for(preset: str, *, detect_every: int | None = None) -> TrackingOptions:
-    """Return the options of a preset, its cadence overridden by ``detect_every`` where given.
-
-    Raises:
-        ValueError: if the preset is unknown or ``detect_every`` is less than 1.
-    """
-    if preset not in PRESETS:
-        raise ValueError(f"preset {preset!r} is unknown; there are {', '.join(PRESETS)}")
-    chosen = PRESETS[preset]
-    if detect_every is not None:
-        if detect_every < 1:
-            raise ValueError(f"detect_every is {detect_every}; it counts frames and is at least 1")
-        chosen = replace(chosen, detect_every=detect_every)
-    return TrackingOptions(preset=chosen)
-
-
 def track_video(
     loaded: Models,
     video: Video,
@@ -174,17 +72,16 @@ def track_video(
     advance: Callable[[int], None] | None = None,
 ) -> TrackingResult:
     """Return the tracks of the faces in an open video, see `track_faces`."""
-    options = options or TrackingOptions()
-    clock = Clock()
+    options, clock = options or TrackingOptions(), Clock()
+    timestamps = []
     with ThreadPoolExecutor(_workers(loaded.detector), "detector") as pool:
-        run = _Run(loaded, options, clock, fps=video.info.fps or 25.0, width=video.info.width, pool=pool)
-        timestamps = []
+        run = _Run(loaded, options, clock, video, pool)
         for frame, cut, found in _detected_ahead(_with_cuts(video, clock), run):
             timestamps.append(frame.timestamp)
             run.step(frame, cut, found)
             if advance:
                 advance(1)
-        run.end_shot(single=video.info.is_image)
+        run.end_shot()
     return TrackingResult(
         video=video.info,
         timestamps=np.array(timestamps),
@@ -198,35 +95,33 @@ def track_video(
     )
 
 
+def embed_keyframes(
+    loaded: Models, video: Video, tracks: Sequence[Track], *, advance: Callable[[int], None] | None = None
+) -> list[Keyframes]:
+    """Return the keyframes of tracks, embedded anew: the same frames of the same video through another embedder."""
+    wanted: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for position, track in enumerate(tracks):
+        for frame, quality in zip(track.keyframes.frames, track.keyframes.qualities, strict=True):
+            wanted[int(frame)].append((position, float(quality)))
+    views: dict[int, list[View]] = defaultdict(list)
+    for frame in video:
+        owners = wanted.get(frame.index, [])
+        candidates = [_candidate(frame, tracks[position], quality) for position, quality in owners]
+        for (position, _), view in zip(owners, embed(loaded, candidates), strict=True):
+            views[position].append(view)
+        if advance:
+            advance(1)
+    return [to_keyframes(views[position]) for position in range(len(tracks))]
+
+
+def _candidate(frame: Frame, track: Track, quality: float) -> Candidate:
+    row = frame.index - track.first_frame
+    return cut_patch(frame.image, frame.index, track.boxes[row], track.landmarks[row], quality)
+
+
 def _workers(detector: Detector) -> int:
     """Return how many pictures a detector may look at side by side: one, unless it says that it allows more."""
     return min(4, os.cpu_count() or 1) if getattr(detector, "concurrent", False) else 1
-
-
-class Clock:
-    """Adds up the seconds that each stage takes."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Count the time of the ``with`` block for ``stage``."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] += time.perf_counter() - start
-
-    def timed(self, stage: str, items: Iterable[T]) -> Iterator[T]:
-        """Iterate over ``items``; count for ``stage`` the time that it takes to get them."""
-        iterator = iter(items)
-        while True:
-            with self(stage):
-                item = next(iterator, None)
-            if item is None:
-                return
-            yield item
 
 
 def _with_cuts(video: Video, clock: Clock) -> Iterator[tuple[Frame, bool]]:
@@ -243,33 +138,74 @@ def _with_cuts(video: Video, clock: Clock) -> Iterator[tuple[Frame, bool]]:
     yield from shots.flush()
 
 
+def _detected_ahead(
+    frames: Iterable[tuple[Frame, bool]], run: _Run, *, depth: int = 4
+) -> Iterator[tuple[Frame, bool, Future[Detections] | None]]:
+    """Yield the frames with their running detections, a few frames late: detector and tracker work side by side."""
+    iterator = iter(frames)
+    ahead = [(frame, cut, run.look(frame, cut)) for frame, cut in islice(iterator, depth)]
+    for frame, cut in iterator:
+        ahead.append((frame, cut, run.look(frame, cut)))
+        yield ahead.pop(0)
+    yield from ahead
+
+
 class _Run:
     """The state of one pass over a video."""
 
     def __init__(
-        self, loaded: Models, options: TrackingOptions, clock: Clock, *, fps: float, width: int, pool: ThreadPoolExecutor
+        self, loaded: Models, options: TrackingOptions, clock: Clock, video: Video, pool: ThreadPoolExecutor
     ) -> None:
         self.shots: list[int] = []
-        self._models, self._options, self._clock, self._fps, self._pool = loaded, options, clock, fps, pool
-        self._associator = Associator(LucasKanade(), width=width, fps=fps, options=options.association)
+        self._models, self._options, self._clock, self._pool = loaded, options, clock, pool
+        self._fps = video.info.fps or 25.0
+        self._single = video.info.is_image
+        self._associator = Associator(
+            LucasKanade(), width=video.info.width, fps=self._fps, options=options.association
+        )
         self._selectors: dict[int, KeyframeSelector] = {}
-        self._views: dict[int, list[_View]] = defaultdict(list)
+        self._views: dict[int, list[View]] = defaultdict(list)
         self._waiting: list[tuple[int, Candidate]] = []
-        self._finished: list[tuple[int, Tracklet, list[_View]]] = []
+        self._finished: list[tuple[int, Tracklet, list[View]]] = []
         self._detector_runs = self._embeddings = 0
-        self._last_closer = -1
-        self._last_scheduled = -1
+        self._last_look = self._last_closer_look = -1
 
-    # -- one frame ------------------------------------------------------------------------------------------------
+    # -- the detector -------------------------------------------------------------------------------------------------
 
-    def schedule(self, frame: Frame, cut: bool) -> Future[Detections] | None:
+    def look(self, frame: Frame, cut: bool) -> Future[Detections] | None:
         """Send a frame to the detector if its turn has come; called some frames ahead of `step`."""
-        cadence = self._options.preset
-        if not cut and frame.index - self._last_scheduled < cadence.detect_every:
+        cadence = self._options.detection
+        if not cut and frame.index - self._last_look < cadence.every:
             return None
-        self._last_scheduled = frame.index
-        closer = cut or frame.index - self._last_closer >= cadence.closer_every * self._fps
-        return self._submit(frame, closer=closer)
+        self._last_look = frame.index
+        self._detector_runs += 1
+        if cut or frame.index - self._last_closer_look >= cadence.closer_every * self._fps:
+            self._last_closer_look = frame.index
+            return self._pool.submit(self._look_closer, frame.image)
+        return self._pool.submit(self._detect, frame.image, self._look_size(frame.image))
+
+    def _look_closer(self, image: Image) -> Detections:
+        detector = self._models.detector
+        with self._clock("detect, closer look"):
+            return detector.detect_small(image) if isinstance(detector, ScalableDetector) else detector.detect(image)
+
+    def _detect(self, image: Image, long_side: int | None) -> Detections:
+        detector = self._models.detector
+        with self._clock("detect"):
+            if long_side is not None and isinstance(detector, ScalableDetector):
+                return detector.detect_at(image, long_side)
+            return detector.detect(image)
+
+    def _look_size(self, image: Image) -> int | None:
+        """Return the longer side at which the faces that are followed are large enough still; None: the detector's own."""
+        detector, pixels = self._models.detector, self._options.detection.face_pixels
+        if not pixels or not self._associator.active or not isinstance(detector, ScalableDetector):
+            return None
+        smallest = float(geometry.sizes(np.stack([t.boxes[-1] for t in self._associator.active])).min())
+        needed = pixels / max(smallest, 1.0) * max(image.shape[:2])
+        return min(max(SMALLEST_LOOK, 32 * round(needed / 32)), detector.long_side)
+
+    # -- one frame ----------------------------------------------------------------------------------------------------
 
     def step(self, frame: Frame, cut: bool, found: Future[Detections] | None) -> None:
         """Take in the next frame with what the detector found."""
@@ -281,94 +217,64 @@ class _Run:
         with self._clock("flow and association"):
             hits = self._associator.step(frame.index, reduced_grey(frame.image), detections)
         if detections is not None:
-            self._offer(frame, hits, detections)
-
-    def _submit(self, frame: Frame, *, closer: bool) -> Future[Detections]:
-        self._detector_runs += 1
-        look = self._models.detector.detect
-        if closer:
-            self._last_closer = frame.index
-            look = getattr(self._models.detector, "detect_small", look)
-        return self._pool.submit(self._detect, look, frame.image)
-
-    def _detect(self, look: Callable[[Image], Detections], image: Image) -> Detections:
-        with self._clock("detect"):
-            return look(image)
-
-    # -- keyframes ------------------------------------------------------------------------------------------------
+            with self._clock("keyframes"):
+                self._offer(frame, hits, detections)
+            if len(self._waiting) >= BATCH:
+                self._embed()
 
     def _offer(self, frame: Frame, hits: Sequence[tuple[Tracklet, int]], detections: Detections) -> None:
-        with self._clock("keyframes"):
-            for tracklet, row in hits:
-                if not tracklet.rivals:
-                    selector = self._selectors.setdefault(
-                        tracklet.number, KeyframeSelector(self._options.keyframes, self._fps)
-                    )
-                    released = selector.offer(
-                        frame.image,
-                        frame.index,
-                        detections.boxes[row],
-                        detections.landmarks[row],
-                        float(detections.scores[row]),
-                    )
-                    self._waiting += [(tracklet.number, candidate) for candidate in released]
-        if len(self._waiting) >= 16:
-            self._embed()
+        """Consider the detected faces as keyframes, but for those that another face covers in part."""
+        for tracklet, row in hits:
+            if tracklet.rivals:
+                continue
+            selector = self._selectors.get(tracklet.number)
+            if selector is None:
+                selector = KeyframeSelector(self._options.keyframes, self._fps)
+                self._selectors[tracklet.number] = selector
+            box, landmarks = detections.boxes[row], detections.landmarks[row]
+            released = selector.offer(frame.image, frame.index, box, landmarks, float(detections.scores[row]))
+            self._waiting += [(tracklet.number, candidate) for candidate in released]
 
     def _embed(self) -> None:
         waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
-        with self._clock("landmarks and alignment"):
-            crops = [self._crop(candidate) for _, candidate in waiting]
-        with self._clock("embed"):
-            vectors = self._models.embedder.embed(crops)
-        self._embeddings += len(vectors)
-        for (number, candidate), vector in zip(waiting, vectors, strict=True):
-            self._views[number].append(_View(candidate.frame, candidate.quality, vector, _thumbnail(candidate)))
+        self._embeddings += len(waiting)
+        views = embed(self._models, [candidate for _, candidate in waiting], clock=self._clock)
+        for (number, _), view in zip(waiting, views, strict=True):
+            self._views[number].append(view)
 
-    def _crop(self, candidate: Candidate) -> Image:
-        mesh = self._models.landmarks and self._models.landmarks.landmarks(candidate.patch, candidate.box)
-        return align.align(candidate.patch, candidate.landmarks, self._models.embedder.template, mesh=mesh)
+    # -- the end of a shot --------------------------------------------------------------------------------------------
 
-    # -- the end of a shot ----------------------------------------------------------------------------------------
-
-    def end_shot(self, *, single: bool = False) -> None:
-        """End the running shot: drop what was spurious, join what is one face.
-
-        Args:
-            single: The shot is a still picture, in which one detection is all there can be.
-        """
+    def end_shot(self) -> None:
+        """End the running shot: drop what was spurious, join what is one face."""
         if not self.shots:
             return
-        tracklets = self._associator.finish()
-        kept = [t for t in tracklets if single or t.hits > 1 or t.follows is not None]
-        for tracklet in kept:
-            selector = self._selectors.get(tracklet.number)
-            self._waiting += [(tracklet.number, candidate) for candidate in (selector.flush() if selector else [])]
+        tracklets = [t for t in self._associator.finish() if self._single or t.hits > 1 or t.follows is not None]
+        for tracklet in tracklets:
+            if tracklet.number in self._selectors:
+                released = self._selectors[tracklet.number].flush()
+                self._waiting += [(tracklet.number, candidate) for candidate in released]
         self._embed()
-        with self._clock("linking"):
-            self._finish_tracks(kept, single=single)
+        for chain in self._linked(tracklets):
+            whole = join(chain)
+            if self._single or self._is_sure(whole):
+                views = [view for tracklet in chain for view in self._views.get(tracklet.number, [])]
+                self._finished.append((len(self.shots) - 1, whole, views))
         self._selectors.clear()
         self._views.clear()
 
-    def _finish_tracks(self, tracklets: Sequence[Tracklet], *, single: bool) -> None:
-        templates = {number: _template(views) for number, views in self._views.items()}
+    def _linked(self, tracklets: Sequence[Tracklet]) -> list[list[Tracklet]]:
+        templates = {number: template(views) for number, views in self._views.items()}
         same_face = self._models.embedder.same_face
-        chains = link(tracklets, templates, same_face=same_face, fps=self._fps, options=self._options.linking)
-        shot = len(self.shots) - 1
-        for chain in chains:
-            whole = join(chain)
-            if single or self._is_sure(whole):
-                views = [view for tracklet in chain for view in self._views.get(tracklet.number, [])]
-                self._finished.append((shot, whole, views))
+        with self._clock("linking"):
+            return link(tracklets, templates, same_face=same_face, fps=self._fps, options=self._options.linking)
 
-    def _is_sure(self, tracklet: Tracklet) -> bool:
-        detected = [s for s, source in zip(tracklet.scores, tracklet.sources, strict=True) if source is Source.DETECTED]
-        needed = 2 if self._options.preset.detect_every > 1 else self._options.min_hits
-        return tracklet.hits >= needed and max(detected, default=0) >= self._options.sure_score
+    def _is_sure(self, whole: Tracklet) -> bool:
+        """Return whether a track was seen often and clearly enough; a still picture has but one look."""
+        detected = [s for s, source in zip(whole.scores, whole.sources, strict=True) if source is Source.DETECTED]
+        needed = 2 if self._options.detection.every > 1 else self._options.min_hits
+        return whole.hits >= needed and max(detected, default=0.0) >= self._options.sure_score
 
-    # -- the outcome ----------------------------------------------------------------------------------------------
+    # -- the outcome --------------------------------------------------------------------------------------------------
 
     def tracks(self) -> tuple[Track, ...]:
         """Return the tracks in order of their first frames."""
@@ -385,44 +291,8 @@ class _Run:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _View:
-    """An embedded keyframe."""
-
-    frame: int
-    quality: float
-    embedding: Float32
-    thumbnail: Image
-
-
-def _detected_ahead(
-    frames: Iterable[tuple[Frame, bool]], run: _Run, *, depth: int = 4
-) -> Iterator[tuple[Frame, bool, Future[Detections] | None]]:
-    """Yield the frames with their running detections, a few frames late, so that detector and tracker work side by side."""
-    iterator = iter(frames)
-    ahead = [(frame, cut, run.schedule(frame, cut)) for frame, cut in islice(iterator, depth)]
-    for frame, cut in iterator:
-        ahead.append((frame, cut, run.schedule(frame, cut)))
-        yield ahead.pop(0)
-    yield from ahead
-
-
-def _template(views: Sequence[_View]) -> Float32:
-    total = np.sum([view.quality**2 * view.embedding for view in views], axis=0)
-    return np.asarray(total / max(float(np.linalg.norm(total)), 1e-12), np.float32)
-
-
-def _thumbnail(candidate: Candidate) -> UInt8:
-    scale = min(1.0, THUMBNAIL_SIDE / max(candidate.patch.shape[:2]))
-    size = tuple(max(1, round(side * scale)) for side in candidate.patch.shape[1::-1])
-    return np.asarray(cv2.resize(candidate.patch, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _to_track(track_id: int, shot: int, whole: Tracklet, views: Sequence[_View]) -> Track:
-    views = sorted(views, key=lambda view: view.frame)
-    extra: dict[str, Any] = {}
-    if views:
-        extra["thumbnail"] = max(views, key=lambda view: view.quality).thumbnail
+def _to_track(track_id: int, shot: int, whole: Tracklet, views: Sequence[View]) -> Track:
+    best = max(views, key=lambda view: view.quality, default=None)
     return Track(
         track_id=track_id,
         shot=shot,
@@ -431,10 +301,6 @@ def _to_track(track_id: int, shot: int, whole: Tracklet, views: Sequence[_View])
         scores=np.array(whole.scores),
         sources=np.array(whole.sources, np.uint8),
         landmarks=np.stack(whole.landmarks),
-        keyframes=Keyframes(
-            np.array([view.frame for view in views]),
-            np.array([view.quality for view in views]),
-            np.array([view.embedding for view in views]),
-        ),
-        **extra,
+        keyframes=to_keyframes(views),
+        thumbnail=np.zeros((0, 0, 3), np.uint8) if best is None else best.thumbnail,
     )

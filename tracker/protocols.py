@@ -50,6 +50,24 @@ class Detector(Protocol):
 
 
 @runtime_checkable
+class ScalableDetector(Detector, Protocol):
+    """A detector that looks at a picture at any size; what it sees of small faces, and its time, grow with the size."""
+
+    @property
+    def long_side(self) -> int:
+        """Longer side in pixels at which `detect` looks."""
+        ...
+
+    def detect_at(self, image: Image, long_side: int) -> Detections:
+        """Return the faces of ``image`` brought to a longer side of ``long_side`` pixels."""
+        ...
+
+    def detect_small(self, image: Image) -> Detections:
+        """Return the faces, those too that are small in the picture; takes longer."""
+        ...
+
+
+@runtime_checkable
 class LandmarkModel(Protocol):
     """Finds the dense landmarks of one face."""
 

@@ -14,7 +14,7 @@ from indexing.store import Store
 from indexing.types import VideoRecord
 from tracker.errors import FacetrackError
 
-__all__ = ["COLUMNS", "FORMATS", "FrameRow", "Writer", "export", "frame_rows", "write"]
+__all__ = ["COLUMNS", "FORMATS", "FrameRow", "Writer", "export", "frame_rows", "select_videos", "write"]
 
 
 class Writer(Protocol):
@@ -51,6 +51,21 @@ def export(store: Store, videos: Sequence[VideoRecord], output: Path, *, format:
         beside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
     ):
         return writer(store, videos, stream)
+
+
+def select_videos(store: Store, texts: Sequence[str]) -> list[VideoRecord]:
+    """Return the videos that a user means, each once: by path, id or file name, or all that lie in a folder.
+
+    Raises:
+        FacetrackError: if a text names no video, and no folder with a video of the store.
+    """
+    chosen = [video for text in texts for video in _in_folder(store, text) or [store.resolve_video(text)]]
+    return list({video.video_id: video for video in chosen}.values())
+
+
+def _in_folder(store: Store, text: str) -> list[VideoRecord]:
+    folder = Path(text).absolute()
+    return [video for video in store.videos() if folder in video.path.absolute().parents]
 
 
 def _writer(format: str) -> Writer:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from tracker import weights
@@ -38,24 +39,28 @@ _MESH_POINTS = np.array(
         [0.4901123135679, 0.6277975316475],
     ]
 )
-_FIVE_POINTS = np.array([[0.2273, 0.2214], [0.7528, 0.2212], [0.4901, 0.56], [0.27, 0.84], [0.72, 0.84]])
+_FIVE_POINTS = np.array([[0.2138, 0.2265], [0.7924, 0.2151], [0.5047, 0.5470], [0.2470, 0.8035], [0.7405, 0.7929]])
+"""Where CenterFace's landmarks fall in dlib's square: medians over 4,108 LFW photographs aligned by Face Mesh."""
+
+ZOOM = 1.12
+"""Magnification of the closer view. TAR at FAR 1e-3 over all pairs of 4,131 LFW photographs: one view 0.933, with its
+mirror image 0.952, both at this zoom too 0.958."""
 
 _MEAN_RGB = np.array([122.782, 117.001, 104.298], np.float32)
 _INPUT_SCALE = 256.0
 _TENSOR_VERSION = 2
 
 
-def _in_crop(points: Float32, padding: float = PADDING) -> Float32:
-    return np.asarray((points + padding) / (1 + 2 * padding) * SIZE, np.float32)
+def _template(size: int) -> Template:
+    five, mesh = ((points + PADDING) / (1 + 2 * PADDING) * size for points in (_FIVE_POINTS, _MESH_POINTS))
+    return Template(size=size, five_points=five, mesh_indices=MESH_INDICES, mesh_points=mesh)
 
 
-TEMPLATE = Template(
-    size=SIZE,
-    five_points=_in_crop(_FIVE_POINTS),
-    mesh_indices=MESH_INDICES,
-    mesh_points=_in_crop(_MESH_POINTS),
-)
-"""dlib's five-landmark template (get_face_chip_details) with its padding of 0.25."""
+CHIP_TEMPLATE = _template(SIZE)
+"""dlib's five-landmark template (get_face_chip_details) with its padding, at the network's own size."""
+
+TEMPLATE = _template(round(SIZE * ZOOM))
+"""The same, magnified by `ZOOM`: reduced it gives dlib's view, its middle the closer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def node(self, kind: str, *inputs: str, **attributes: int | list[int]) -> str:
+    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         from onnx import helper
 
         name = f"{kind.lower()}_{len(self.nodes)}"
@@ -185,8 +190,8 @@ class _Graph:
 def to_onnx(data: bytes) -> ModelProto:
     """Return dlib's ``dlib_face_recognition_resnet_model_v1.dat`` as an ONNX model.
 
-    Input ``rgb``: ``(N, 3, 150, 150)`` float32 in 0..255; output ``vector``: ``(N, 128)`` float32 as dlib gives it (not of
-    unit length). ResNet-29 after He et al. with dlib's own padding (Davis King, dlib 19.3, 2017).
+    Input ``rgb``: ``(N, 3, 150, 150)`` float32 in 0..255; output ``vector``: ``(N, 128)`` float32 as dlib gives it (not
+    of unit length). ResNet-29 after He et al. with dlib's own padding (Davis King, dlib 19.3, 2017).
 
     Raises:
         ModelError: if the bytes are another or a damaged file.
@@ -196,7 +201,9 @@ def to_onnx(data: bytes) -> ModelProto:
     try:
         convolutions, last = _read_layers(data)
     except (ValueError, IndexError) as error:
-        raise ModelError(f"this is no dlib_face_recognition_resnet_model_v1.dat ({error}); install the package again") from error
+        raise ModelError(
+            f"this is no dlib_face_recognition_resnet_model_v1.dat ({error}); install the package again"
+        ) from error
     graph = _Graph(convolutions)
     centered = graph.node("Sub", "rgb", graph.constant(_MEAN_RGB[:, None, None]))
     current = graph.node("Div", centered, graph.constant(np.array(_INPUT_SCALE, np.float32)))
@@ -232,26 +239,33 @@ def converted(source: Path) -> Path:
 
 
 class DlibEmbedder:
-    """dlib's ResNet-29 face embedder, 128 numbers, on 150 px crops."""
+    """dlib's ResNet-29 face embedder, 128 numbers.
 
-    def __init__(self, path: Path, *, flip: bool = True, threads: int = 0) -> None:
-        """Load the network.
+    Each face is seen in four views, whose descriptors are added: dlib's own and a closer one, and both mirrored. Runs
+    may share one instance between threads.
+    """
+
+    def __init__(self, path: Path, *, views: int = 4, threads: int = 0) -> None:
+        """Load the network; at the first time it is converted, which takes a second.
 
         Args:
             path: dlib's ``.dat`` file.
-            flip: Add the mirrored crop's vector; better by a little, at twice the cost.
+            views: 4, 2 (dlib's view and its mirror image) or 1; time grows with it.
             threads: See `tracker.models.sessions.open_session`.
 
         Raises:
             ModelError: if the file is another or a damaged one.
+            ValueError: if ``views`` is another number.
         """
+        if views not in (1, 2, 4):
+            raise ValueError(f"views is {views}; 1, 2 and 4 are possible")
         self._session = open_session(converted(path), threads=threads)
-        self._flip = flip
+        self._views = views
 
     @property
     def model_id(self) -> str:
         """Name and version of the weights, and of what is done with them."""
-        return "dlib_resnet29_v1" + ("+flip" if self._flip else "")
+        return f"dlib_resnet29_v1+{self._views}views"
 
     @property
     def dimension(self) -> int:
@@ -260,23 +274,39 @@ class DlibEmbedder:
 
     @property
     def template(self) -> Template:
-        """dlib's template."""
+        """The template of dlib, magnified."""
         return TEMPLATE
 
-    def describe(self, crops: Sequence[Image]) -> Float32:
-        """Return ``(N, 128)`` float32 descriptors as dlib's ``compute_face_descriptor`` gives them, of no fixed length."""
-        if not len(crops):
+    @property
+    def same_face(self) -> float:
+        """Cosine at a false accept rate of 1e-3 over all pairs of LFW."""
+        return {1: 0.926, 2: 0.929, 4: 0.931}[self._views]
+
+    def describe(self, chips: Sequence[Image]) -> Float32:
+        """Return ``(N, 128)`` float32 descriptors as dlib's ``compute_face_descriptor`` gives them, of no fixed length.
+
+        Args:
+            chips: N ``(150, 150, 3)`` uint8 BGR crops, aligned to `CHIP_TEMPLATE`.
+        """
+        if not len(chips):
             return np.empty((0, DIMENSION), np.float32)
-        return np.concatenate([self._run(crop) for crop in crops])
+        return np.concatenate([self._run(chip) for chip in chips])
 
     def embed(self, crops: Sequence[Image]) -> Float32:
-        """Return ``(N, 128)`` float32 rows of unit length for N ``(150, 150, 3)`` uint8 BGR crops."""
-        vectors = self.describe(crops)
-        if self._flip:
-            vectors = vectors + self.describe([crop[:, ::-1] for crop in crops])
-        return unit_rows(vectors)
+        """Return ``(N, 128)`` float32 rows of unit length for N crops of ``template.size`` squared, uint8 BGR."""
+        if not len(crops):
+            return np.empty((0, DIMENSION), np.float32)
+        return unit_rows(np.stack([self.describe(_chips(crop)[: self._views]).sum(axis=0) for crop in crops]))
 
-    def _run(self, crop: Image) -> Float32:
+    def _run(self, chip: Image) -> Float32:
         # One at a time, so that a vector cannot depend on its neighbours in a batch; a batch is no faster here.
-        pixels = np.ascontiguousarray(crop[:, :, ::-1].transpose(2, 0, 1)[None], np.float32)
+        pixels = np.ascontiguousarray(chip[:, :, ::-1].transpose(2, 0, 1)[None], np.float32)
         return np.asarray(self._session.run(None, {"rgb": pixels})[0], np.float32)
+
+
+def _chips(crop: Image) -> list[Image]:
+    """Return dlib's view, its mirror image, the closer view and its mirror image, each 150 px, of a magnified crop."""
+    border = (TEMPLATE.size - SIZE) // 2
+    own = np.asarray(cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA), np.uint8)
+    closer = crop[border : border + SIZE, border : border + SIZE]
+    return [own, own[:, ::-1], closer, closer[:, ::-1]]

@@ -116,8 +116,8 @@ class FaceMesh:
     """Face Mesh with attention and iris: 478 points of one face.
 
     Kartynnik et al., "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs", 2019; Grishchenko et al.,
-    "Attention Mesh", 2020. Every picture is taken for itself, so results do not depend on earlier ones. One instance serves
-    one thread at a time.
+    "Attention Mesh", 2020. Every picture is taken for itself, so results do not depend on earlier ones. One instance
+    serves one thread at a time.
     """
 
     def __init__(self, *, padding: float = 0.5, min_confidence: float = 0.2) -> None:

@@ -28,7 +28,7 @@ ARCFACE_TEMPLATE = Template(
 
 
 def resized(image: Image, long_side: int) -> tuple[Image, float]:
-    """Return ``image`` with its longer side brought to ``long_side`` and the factor; enlarged at most `MOST_UPSCALING`."""
+    """Return ``image`` with its longer side brought to ``long_side`` (see `MOST_UPSCALING`), and the factor."""
     height, width = image.shape[:2]
     scale = min(long_side / max(height, width), MOST_UPSCALING)
     if scale == 1:
@@ -73,6 +73,9 @@ class CenterFace:
     a peak of a heat map at a quarter of the input's resolution. Runs may share one instance between threads.
     """
 
+    concurrent = True
+    concurrent = True
+
     _STRIDE = 4
     _OUTPUTS = ("537", "538", "539", "540")
 
@@ -84,14 +87,14 @@ class CenterFace:
         small_side: int = 1280,
         score_threshold: float = 0.3,
         nms_threshold: float = 0.35,
-        threads: int = 0,
+        threads: int = 1,
     ) -> None:
         """Load the network.
 
         Args:
             path: ``centerface.onnx``.
             long_side: Longer side of the picture as `detect` sees it, in pixels.
-            small_side: Longer side of the picture in the second look of `detect_small`; never more than the picture has.
+            small_side: The same for the second look of `detect_small`, which never enlarges the picture.
             score_threshold: Least score of a face.
             nms_threshold: IoU above which the weaker of two boxes goes.
             threads: See `tracker.models.sessions.open_session`.
@@ -108,9 +111,14 @@ class CenterFace:
         """Name and version of the weights."""
         return "centerface"
 
+    @property
+    def long_side(self) -> int:
+        """Longer side of the picture as `detect` sees it, in pixels."""
+        return self._long_side
+
     def detect(self, image: Image) -> Detections:
         """Return the faces of an ``(H, W, 3)`` uint8 BGR picture, best score first."""
-        return self._detect_at(image, self._long_side)
+        return self.detect_at(image, self._long_side)
 
     def detect_small(self, image: Image) -> Detections:
         """Return the faces, the small ones too: `detect` and a second look at a larger scale, merged.
@@ -122,10 +130,11 @@ class CenterFace:
         closer_side = min(self._small_side, max(image.shape[:2]))
         if closer_side <= self._long_side:
             return found
-        closer = self._detect_at(image, closer_side)
+        closer = self.detect_at(image, closer_side)
         return best_faces(Detections.concatenate([found, closer]), overlap=self._nms_threshold)
 
-    def _detect_at(self, image: Image, long_side: int) -> Detections:
+    def detect_at(self, image: Image, long_side: int) -> Detections:
+        """Return the faces of ``image`` brought to a longer side of ``long_side`` pixels, best score first."""
         small, scale = resized(image, long_side)
         pixels = padded(small, 32).astype(np.float32).transpose(2, 0, 1)[None]
         outputs = self._session.run(self._OUTPUTS, {"input.1": pixels})
@@ -150,9 +159,11 @@ class CenterFace:
 class Scrfd:
     """SCRFD with five landmarks, as InsightFace exports it: two anchors at each place of strides 8, 16 and 32.
 
-    Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", ICLR 2022.
+    Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", ICLR 2022. Runs may share one
+    instance between threads.
     """
 
+    concurrent = True
     _STRIDES = (8, 16, 32)
     _ANCHORS = 2
 
@@ -235,12 +246,20 @@ class ArcFaceEmbedder:
     """An embedder of 112 px RGB crops in ArcFace's template: MobileFaceNet, ArcFace, EdgeFace and their kin."""
 
     def __init__(
-        self, path: Path, *, model_id: str = "", scale: float = 127.5, flip: bool = False, threads: int = 0
+        self,
+        path: Path,
+        *,
+        same_face: float,
+        model_id: str = "",
+        scale: float = 127.5,
+        flip: bool = False,
+        threads: int = 0,
     ) -> None:
         """Load the network.
 
         Args:
             path: An ONNX file with one input ``(N, 3, 112, 112)``.
+            same_face: Cosine above which two fair views are the same person.
             model_id: Name and version of the weights; empty: the file's name.
             scale: The input is ``(rgb - 127.5) / scale``.
             flip: Add the mirrored crop's vector; better by a little, at twice the cost.
@@ -255,6 +274,7 @@ class ArcFaceEmbedder:
             raise ModelError(f"{path} takes input {declared.shape}; an embedder of this family takes (N, 3, 112, 112)")
         self._input, self._scale, self._flip = declared.name, scale, flip
         self._dimension = int(self._session.get_outputs()[0].shape[-1])
+        self._same_face = same_face
         self._model_id = (model_id or path.stem) + ("+flip" if flip else "")
 
     @property
@@ -271,6 +291,11 @@ class ArcFaceEmbedder:
     def template(self) -> Template:
         """ArcFace's template."""
         return ARCFACE_TEMPLATE
+
+    @property
+    def same_face(self) -> float:
+        """Cosine above which two fair views are the same person."""
+        return self._same_face
 
     def embed(self, crops: Sequence[Image]) -> Float32:
         """Return ``(N, dimension)`` float32 rows of unit length for N ``(112, 112, 3)`` uint8 BGR crops."""

@@ -42,7 +42,7 @@ def _starts(length: int, side: int, overlap: float) -> list[int]:
 
 
 def detect_in_tiles(detect: Callable[[Image], Detections], image: Image, tiles: NDArray[np.int64]) -> Detections:
-    """Return what ``detect`` finds in each tile, in pixels of ``image``; faces cut by a tile's inner border are left out.
+    """Return what ``detect`` finds in each tile, in pixels of ``image``, but for faces cut by a tile's inner border.
 
     The same face may come from several tiles: suppress the weaker ones afterwards.
 

@@ -41,7 +41,7 @@ def _meta_and_videos() -> None:
     op.create_table(
         "meta",
         sa.Column("key", sa.Text, primary_key=True),
-        sa.Column("value", sa.JSON, nullable=False),
+        sa.Column("value", sa.Text, nullable=False),
     )
     op.create_table(
         "videos",
@@ -57,7 +57,7 @@ def _meta_and_videos() -> None:
         sa.Column("end", sa.Float, nullable=False),
         sa.Column("detector_id", sa.Text, nullable=False),
         sa.Column("embedder_id", sa.Text, nullable=False),
-        sa.Column("settings", sa.JSON, nullable=False),
+        sa.Column("settings", sa.Text, nullable=False),
         sa.Column("added_at", sa.Text, nullable=False),
         sa.Column("timestamps", sa.LargeBinary, nullable=False),
         sa.Column("shots", sa.LargeBinary, nullable=False),

@@ -1,0 +1,289 @@
+"""What a similarity means: the probability that two faces are one person, and the threshold at a stated false accept rate.
+
+Every embedder has a scale of its own: the thresholds of one never serve another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from indexing.constraints import co_occurring
+from indexing.metrics import BINS, Labels, Verification, count_scores, from_histogram, pair_counts
+from indexing.types import TrackEmbeddings, TrackRecord
+from tracker.errors import FacetrackError
+from tracker.types import Float32, Float64, frozen
+
+FARS = np.geomspace(0.1, 1e-6, 26)
+"""False accept rates of the table of thresholds."""
+
+KNOTS = 65
+"""Points of the map from similarity to probability."""
+
+ISOTONIC_FROM = 5000
+"""Genuine and impostor pairs from which isotonic regression gives the probabilities; below, a logistic curve."""
+
+FEWEST = 50
+"""Tracks with several keyframes, and couples of tracks in one frame, that a calibration from a database needs."""
+
+CLUSTER_FAR, CLUSTER_FAR_MOST = 0.03, 0.01
+"""A clustering of n items is cut at a false accept rate of CLUSTER_FAR / sqrt(n), and at no higher one than the second.
+
+Few items hold few impostor pairs, so a lower threshold is safe for them.
+"""
+
+FALSE_SHARE = 0.15
+"""Most of the pairs above the cut that may be false ones: expected, by the false accept rate, of those seen there.
+
+Where people seldom come twice almost all pairs are impostors, and the cut rises. With both rules one setting serves
+an album of strangers and a video of two people, see `benchmarks/clustering.py`: chosen on LFW sub-sets of 1 to 1,249
+people with two embedders.
+"""
+
+CUT_SAMPLE = 4096
+"""Most items whose pairs are looked at for the cut."""
+
+PUBLISHED = {
+    "facenet512": 0.70,
+    "facenet": 0.60,
+    "arcface": 0.32,
+    "sface": 0.407,
+    "vgg": 0.32,
+    "ghostface": 0.35,
+    "dlib": 0.91,
+}
+"""Cosine of "same person" as makers and DeepFace publish it (their accuracy optimum, about FAR 1e-2), by part of the name."""
+
+UNKNOWN_EMBEDDER = 0.45
+"""The same where nothing is published: above that of most families, so that people are split rather than merged."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """The scale of one embedder.
+
+    Attributes:
+        model_id: The embedder.
+        source: Where the figures come from, for people to read.
+        thresholds: ``(26,)`` float64 similarity at each rate of `FARS`, rising.
+        scores: ``(K,)`` float64 rising similarities.
+        probabilities: ``(K,)`` float64 probability of one person at each, genuine and impostor pairs being equally
+            many.
+
+    Example:
+        >>> scale = fallback("some-model")
+        >>> scale.threshold(1e-4) > scale.threshold(1e-2), scale.probability(0.9) > 0.95
+        (True, True)
+    """
+
+    model_id: str
+    source: str
+    thresholds: Float64
+    scores: Float64
+    probabilities: Float64
+
+    def __post_init__(self) -> None:
+        """Check the arrays and make them read-only."""
+        object.__setattr__(self, "thresholds", frozen(self.thresholds, np.float64, (len(FARS),), "thresholds"))
+        object.__setattr__(self, "scores", frozen(self.scores, np.float64, (None,), "scores"))
+        count = len(self.scores)
+        object.__setattr__(self, "probabilities", frozen(self.probabilities, np.float64, (count,), "probabilities"))
+        for name in ("thresholds", "scores", "probabilities"):
+            if (np.diff(getattr(self, name)) < 0).any():
+                raise FacetrackError(f"calibration of {self.model_id}: {name} must not fall; fit it anew")
+
+    def threshold(self, far: float) -> float:
+        """Return the similarity that a share ``far`` of the pairs of two people reaches.
+
+        Raises:
+            FacetrackError: if ``far`` is not within the table, 1e-6 to 0.1.
+        """
+        if not FARS[-1] * 0.999 <= far <= FARS[0] * 1.001:
+            raise FacetrackError(f"false accept rate {far}: {FARS[-1]:g} to {FARS[0]:g} are known; give one between")
+        return float(np.interp(-np.log10(far), -np.log10(FARS), self.thresholds))
+
+    def cluster_threshold(self, rows: Float32, *, anchored: NDArray[np.bool_] | None = None) -> float:
+        """Return the similarity at which a clustering of ``rows`` is cut, see `CLUSTER_FAR` and `FALSE_SHARE`.
+
+        Args:
+            rows: ``(N, D)`` float32 templates.
+            anchored: ``(N,)`` whether the row is a known identity; pairs of two such say nothing. None: there is none.
+        """
+        known = np.zeros(len(rows), np.bool_) if anchored is None else anchored
+        sample = np.sort(np.random.default_rng(0).permutation(len(rows))[:CUT_SAMPLE])
+        counts = _all_pairs(rows[sample]) - _all_pairs(rows[sample][known[sample]])
+        fars = np.geomspace(min(CLUSTER_FAR / max(len(rows), 1) ** 0.5, CLUSTER_FAR_MOST), FARS[-1], 80)
+        thresholds = np.array([self.threshold(far) for far in fars])
+        above = np.cumsum(counts[::-1])[::-1][np.clip(((thresholds + 1) * (BINS / 2)).astype(int), 0, BINS - 1)]
+        fits = (fars * counts.sum() <= FALSE_SHARE * above) | (above == 0)
+        return float(thresholds[np.argmax(fits) if fits.any() else -1])
+
+    def probability(self, scores: ArrayLike) -> Any:
+        """Return the probability of one person for each similarity, given that both answers were equally likely before."""
+        return np.interp(scores, self.scores, self.probabilities)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the calibration as JSON values, rounded to five digits."""
+        rounded = {n: np.round(getattr(self, n), 5).tolist() for n in ("thresholds", "scores", "probabilities")}
+        return {"model_id": self.model_id, "source": self.source, **rounded}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
+        """Return the calibration that `to_dict` wrote."""
+        return cls(**values)
+
+
+def for_model(model_id: str) -> Calibration:
+    """Return the shipped calibration of an embedder, or else the conservative `fallback`."""
+    values = _shipped().get(model_id)
+    return fallback(model_id) if values is None else Calibration.from_dict(values)
+
+
+def for_database(tracks: Sequence[TrackRecord], rows: TrackEmbeddings) -> Calibration:
+    """Return the shipped calibration of the embedder of ``rows``; where none is, one by `from_tracks`, else the `fallback`."""
+    model_id = rows.model_id or ""
+    shipped = model_id in _shipped()
+    return (None if shipped else from_tracks(tracks, rows)) or for_model(model_id)
+
+
+def fallback(model_id: str) -> Calibration:
+    """Return a guess on the strict side for an embedder that was never measured.
+
+    From the published threshold (FAR 1e-2) each decade takes up 12 % of what is left to 1, as InsightFace's models do.
+    """
+    names = [name for name in PUBLISHED if name in model_id.lower()]
+    middle = PUBLISHED[names[0]] if names else UNKNOWN_EMBEDDER
+    rest = 1 - middle
+    scores = np.linspace(-1, 1, 2 * KNOTS)
+    return Calibration(
+        model_id,
+        "published threshold" if names else "a guess: no figure is known of this embedder",
+        middle + 0.12 * rest * np.log10(1e-2 / FARS),
+        scores,
+        1 / (1 + np.exp(-(scores - middle) / (0.06 * rest))),
+    )
+
+
+def fit(vectors: Float32, labels: ArrayLike, *, model_id: str, source: str = "labelled faces") -> Calibration:
+    """Return the calibration measured on labelled faces.
+
+    Args:
+        vectors: ``(N, D)`` float32 rows of unit length.
+        labels: The person of each row.
+        model_id: The embedder.
+        source: Where the faces come from.
+
+    Raises:
+        FacetrackError: if there is no pair of one person, or no pair of two.
+    """
+    return from_counts(*pair_counts(vectors, labels), model_id=model_id, source=source)
+
+
+def from_tracks(tracks: Sequence[TrackRecord], rows: TrackEmbeddings) -> Calibration | None:
+    """Return the calibration of a database from what needs no label, or None where there is too little (`FEWEST`).
+
+    The keyframes of one track are one person (easy pairs, of one minute and one light: the probabilities come out too
+    sure); the faces of tracks that share a frame are two people.
+
+    Args:
+        tracks: The tracks.
+        rows: Their embeddings.
+    """
+    members = {key: rows.vectors[rows.track_keys == key] for key in np.unique(rows.track_keys).tolist()}
+    seen = [track for track in tracks if track.key in members]
+    shared = co_occurring([t.video_id for t in seen], [t.first_frame for t in seen], [t.end_frame for t in seen])
+    views = [members[track.key] for track in seen]
+    several = [view for view in views if len(view) > 1]
+    if rows.model_id is None or min(len(several), len(shared)) < FEWEST:
+        return None
+    genuine = sum((_all_pairs(view) for view in several), start=np.zeros(BINS, np.int64))
+    impostors = sum((count_scores(views[i] @ views[j].T) for i, j in shared.tolist()), start=np.zeros(BINS, np.int64))
+    source = f"{len(several)} tracks and {len(shared)} couples in one frame of this database"
+    return from_counts(genuine, impostors, model_id=rows.model_id, source=source)
+
+
+def _all_pairs(rows: Float32) -> Labels:
+    genuine, impostors = pair_counts(rows, np.zeros(len(rows), np.int64))
+    return genuine + impostors
+
+
+def from_counts(genuine: Labels, impostors: Labels, *, model_id: str, source: str) -> Calibration:
+    """Return the calibration for the counts of genuine and impostor pairs in equal bins of similarity over [-1, 1].
+
+    Raises:
+        FacetrackError: if one of the two is empty.
+    """
+    curve = from_histogram(genuine, impostors)
+    few = min(curve.genuine, curve.impostors) < ISOTONIC_FROM
+    probability = _platt(genuine, impostors) if few else _isotonic(genuine, impostors)
+    taken = np.flatnonzero(genuine + impostors)
+    scores = np.linspace(*_centres(len(genuine))[taken[[0, -1]]], KNOTS)
+    return Calibration(model_id, source, _thresholds(curve, impostors), scores, probability(scores))
+
+
+def _centres(bins: int) -> Float64:
+    return (np.arange(bins) + 0.5) * (2 / bins) - 1
+
+
+def _thresholds(curve: Verification, impostors: Labels) -> Float64:
+    """Return the threshold at each of `FARS`: measured where ten impostors lie above it, then on along a normal tail."""
+    from scipy.stats import norm
+
+    measured = max(int((FARS * curve.impostors >= 10).sum()), 1)
+    thresholds = np.array([curve.threshold(far) for far in FARS])
+    centres, weights = _centres(len(impostors)), impostors / impostors.sum()
+    deviation = float(np.sqrt(weights @ (centres - weights @ centres) ** 2))
+    quantiles = norm.isf(FARS)
+    thresholds[measured:] = thresholds[measured - 1] + deviation * (quantiles[measured:] - quantiles[measured - 1])
+    return np.minimum(np.maximum.accumulate(thresholds), 1.0)
+
+
+def _balanced(genuine: Labels, impostors: Labels) -> tuple[Float64, Float64, Float64]:
+    """Return scores, answers and weights of the filled bins, genuine and impostor pairs weighing the same in all."""
+    centres = _centres(len(genuine))
+    sides = [(genuine, 1.0), (impostors, 0.0)]
+    scores = np.concatenate([centres[counts > 0] for counts, _ in sides])
+    answers = np.concatenate([np.full((counts > 0).sum(), answer) for counts, answer in sides])
+    return scores, answers, np.concatenate([counts[counts > 0] / counts.sum() for counts, _ in sides])
+
+
+def _platt(genuine: Labels, impostors: Labels) -> Callable[[Float64], Float64]:
+    """Return the logistic curve (Platt 1999, with his softened answers) through the counts."""
+    from sklearn.linear_model import LogisticRegression
+
+    scores, answers, weights = _balanced(genuine, impostors)
+    soft = np.where(answers == 1, 1 / (genuine.sum() + 2), 1 / (impostors.sum() + 2))
+    twice = np.concatenate([scores, scores])[:, None]
+    centre, scale = float(scores.mean()), max(float(scores.std()), 1e-6)
+    model = LogisticRegression(C=1e6, max_iter=1000).fit(
+        (twice - centre) / scale,
+        np.concatenate([answers, 1 - answers]),
+        sample_weight=np.concatenate([weights * (1 - soft), weights * soft]) * 1000,
+    )
+    slope, offset = max(float(model.coef_[0, 0]), 0.0), float(model.intercept_[0])
+    return lambda values: np.asarray(1 / (1 + np.exp(-(slope * (values - centre) / scale + offset))))
+
+
+def _isotonic(genuine: Labels, impostors: Labels) -> Callable[[Float64], Float64]:
+    """Return the rising steps (Zadrozny and Elkan 2002) through the counts, kept off 0 and 1 by what was not seen."""
+    from sklearn.isotonic import IsotonicRegression
+
+    lowest, highest = 1 / (impostors.sum() + 2), 1 - 1 / (genuine.sum() + 2)
+    model = IsotonicRegression(y_min=lowest, y_max=highest, out_of_bounds="clip")
+    scores, answers, weights = _balanced(genuine, impostors)
+    model.fit(scores, answers, sample_weight=weights)
+    return lambda values: np.asarray(model.predict(values), np.float64)
+
+
+@cache
+def _shipped() -> Mapping[str, Any]:
+    text = resources.files("indexing").joinpath("calibrations.json").read_text(encoding="utf-8")
+    shipped: Mapping[str, Any] = json.loads(text)
+    return shipped

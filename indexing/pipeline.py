@@ -1,0 +1,234 @@
+"""The two verbs of the service: `process` adds videos to a store, `identify` says who is in all of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from indexing import identities
+from indexing.types import VideoRecord
+from tracker.errors import FacetrackError
+from tracker.types import Keyframes, Statistics, VideoInfo
+
+if TYPE_CHECKING:
+    from indexing.store import Store
+    from tracker.pipeline import Models, TrackingOptions
+    from tracker.protocols import Detector, Embedder
+
+logger = logging.getLogger(__name__)
+
+_IDENTIFIED = "identified"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file.
+
+    Attributes:
+        path: The file.
+        status: ``added``; ``unchanged``: the same content was there with the same models and settings; ``failed``.
+        message: One line for people.
+        video_id: The video in the store; None where it failed.
+        statistics: What the tracker did, where it ran.
+    """
+
+    path: Path
+    status: Literal["added", "unchanged", "failed"]
+    message: str
+    video_id: int | None = None
+    statistics: Statistics = field(default_factory=Statistics)
+
+
+class Progress(Protocol):
+    """Who wants to know how far a long run is."""
+
+    def start(self, path: Path, frames: int | None) -> None:
+        """A file begins, with about so many frames; None: not known."""
+        ...
+
+    def advance(self, frames: int) -> None:
+        """So many frames more are done."""
+        ...
+
+    def finish(self, outcome: Outcome) -> None:
+        """The file is done."""
+        ...
+
+
+class _Silent:
+    """Progress that nobody watches."""
+
+    def start(self, path: Path, frames: int | None) -> None: ...
+
+    def advance(self, frames: int) -> None: ...
+
+    def finish(self, outcome: Outcome) -> None: ...
+
+
+def process(
+    paths: Iterable[Path | str],
+    store: Store,
+    *,
+    detector: str | Detector = "centerface",
+    embedder: str | Embedder = "dlib",
+    preset: str = "balanced",
+    detect_every: int | None = None,
+    clusterer: str = "auto",
+    far: float | None = None,
+    models_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Outcome]:
+    """Add videos, images and folders of them to a store, then say who is who in all of it.
+
+    Each file is stored in one transaction as soon as it is done; a file that fails is told in its outcome and the others
+    go on. An interrupted run is taken up again by the same call: what is stored is left alone.
+
+    Args:
+        paths: Files and folders.
+        store: Where to.
+        detector: See `tracker.track_faces`.
+        embedder: See `tracker.track_faces`.
+        preset: See `tracker.track_faces`.
+        detect_every: See `tracker.track_faces`.
+        clusterer: See `identify`.
+        far: See `identify`.
+        models_dir: See `tracker.track_faces`.
+        progress: Told of each file.
+
+    Returns:
+        What became of each file, in order.
+
+    Raises:
+        FacetrackError: if a model is unknown or missing, or the store holds vectors of another embedder.
+        ValueError: if an option is out of its range.
+    """
+    from tracker.pipeline import load_models, options_for
+
+    identities.check_clusterer(clusterer)
+    options = options_for(preset, detect_every=detect_every)
+    models = load_models(detector=detector, embedder=embedder, models_dir=models_dir)
+    _check_embedder(store, models.embedder.model_id)
+    watcher = progress or _Silent()
+    outcomes = []
+    for item in _media(paths):
+        outcome = item if isinstance(item, Outcome) else _add(item, store, models, options, watcher)
+        watcher.finish(outcome)
+        outcomes.append(outcome)
+    if store.get_meta(_IDENTIFIED) != _state(store, clusterer, far):
+        identify(store, clusterer=clusterer, far=far)
+    return outcomes
+
+
+def identify(store: Store, *, clusterer: str = "auto", far: float | None = None) -> None:
+    """Say whose every track of the store is: a known identity's, a new one's, or nobody's known.
+
+    Identities that the store knows keep their ids and their tracks.
+
+    Args:
+        store: The store.
+        clusterer: ``auto``, ``constrained``, ``hdbscan`` or ``kmeans``.
+        far: False accept rate at which two tracks are taken for one person; None: by the number of tracks.
+
+    Raises:
+        FacetrackError: if the clusterer or the rate is none of those there are.
+    """
+    tracks, rows = store.track_records(), store.embeddings()
+    result = identities.assign(tracks, rows, clusterer=clusterer, far=far)
+    store.assign(result.groups, confidences=result.confidences)
+    store.set_meta(_IDENTIFIED, _state(store, clusterer, far))
+
+
+def reembed(
+    store: Store, *, embedder: str | Embedder, models_dir: Path | None = None, progress: Progress | None = None
+) -> list[Outcome]:
+    """Put the vectors of another embedder in place of all in the store; identities keep their tracks.
+
+    The keyframes are cut anew from the files, which have to be where they were and be the same.
+
+    Args:
+        store: The store.
+        embedder: See `tracker.track_faces`.
+        models_dir: See `tracker.track_faces`.
+        progress: Told of each file.
+
+    Returns:
+        What became of each file.
+
+    Raises:
+        FacetrackError: if a file is gone or has changed; nothing is stored then.
+    """
+    from tracker.pipeline import embed_keyframes, load_models
+    from tracker.video import open_video
+
+    models = load_models(embedder=embedder, models_dir=models_dir)
+    watcher = progress or _Silent()
+    keyframes: list[tuple[int, Keyframes]] = []
+    outcomes = []
+    for record in store.videos():
+        watcher.start(record.path, record.frame_count)
+        tracks = store.tracks(record.video_id)
+        with open_video(record.path) as video:
+            _check_unchanged(record, video.info)
+            made = embed_keyframes(models, video, [track for _, track in tracks], advance=watcher.advance)
+        keyframes += [(track.key, rows) for (track, _), rows in zip(tracks, made, strict=True)]
+        outcomes.append(Outcome(record.path, "added", f"{sum(map(len, made))} embeddings", record.video_id))
+        watcher.finish(outcomes[-1])
+    store.replace_embeddings(models.embedder.model_id, keyframes)
+    return outcomes
+
+
+def _media(paths: Iterable[Path | str]) -> Iterator[Path | Outcome]:
+    """Yield the media files of files and folders, and an outcome for what is none."""
+    from tracker.video import find_media
+
+    for path in paths:
+        try:
+            yield from find_media(path)
+        except FacetrackError as error:
+            yield Outcome(Path(path), "failed", str(error))
+
+
+def _add(path: Path, store: Store, models: Models, options: TrackingOptions, watcher: Progress) -> Outcome:
+    from tracker.pipeline import track_video
+    from tracker.video import open_video
+
+    try:
+        with open_video(path) as video:
+            info = video.info
+            known = store.find_video(info.content_hash)
+            if known and _is_same(known, models, options):
+                return Outcome(path, "unchanged", f"already there as {known.path}, same models and settings", known.video_id)
+            watcher.start(path, round(info.fps * info.duration) or None if not info.is_image else 1)
+            result = track_video(models, video, options=options, advance=watcher.advance)
+        video_id = store.add_video(result, replace=known is not None)
+    except FacetrackError as error:
+        return Outcome(path, "failed", str(error))
+    return Outcome(path, "added", f"{len(result.tracks)} tracks", video_id, result.statistics)
+
+
+def _is_same(known: VideoRecord, models: Models, options: TrackingOptions) -> bool:
+    settings = json.loads(json.dumps(asdict(options)))
+    ids = (models.detector.model_id, models.embedder.model_id)
+    return (known.detector_id, known.embedder_id) == ids and known.settings == settings
+
+
+def _check_embedder(store: Store, model_id: str) -> None:
+    if store.embedder_id not in (None, model_id):
+        raise FacetrackError(
+            f"{store.path} holds vectors of {store.embedder_id}; those of {model_id} cannot be compared with them: "
+            f"keep to --embedder of the database, use another --db, or run `facetrack reembed` first"
+        )
+
+
+def _check_unchanged(record: VideoRecord, info: VideoInfo) -> None:
+    if record.info.content_hash != info.content_hash:
+        raise FacetrackError(f"{record.path} is not the file that was added; put that one back, or remove the video")
+
+
+def _state(store: Store, clusterer: str, far: float | None) -> Any:
+    return [store.embeddings_revision, clusterer, far]
+

@@ -1,0 +1,181 @@
+"""Identities are kept over all videos, found by evidence, and never hold two faces of one frame."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from indexing.calibrate import Calibration, fit
+from indexing.cluster import CLUSTERERS, unit
+from indexing.identities import Assignment, assign, check_clusterer, templates
+from indexing.types import TrackEmbeddings, TrackRecord
+from tracker.errors import FacetrackError
+from tracker.types import Float32
+
+SIZE = 24
+VIEWS = 3
+
+
+def views(person: int, *, seed: int, noise: float = 0.5) -> Float32:
+    """Return keyframe vectors of a track of a person."""
+    centre = unit(np.random.default_rng(1000 + person).normal(size=(1, SIZE)))
+    return unit(centre + noise * unit(np.random.default_rng(seed).normal(size=(VIEWS, SIZE))))
+
+
+def track(key: int, video: int = 1, first: int = 0, end: int = 10, *, quality: float = 0.8) -> TrackRecord:
+    return TrackRecord(key, video, key, 0, first, end, float(first), float(end), quality, 90.0)
+
+
+def rows(people: dict[int, int], *, noise: float = 0.5) -> TrackEmbeddings:
+    """Return the embeddings of tracks: key -> person."""
+    keys = np.repeat(list(people), VIEWS)
+    vectors = np.concatenate([views(person, seed=key, noise=noise) for key, person in people.items()])
+    count = len(keys)
+    return TrackEmbeddings(np.arange(count), keys, np.zeros(count), np.full(count, 0.8), vectors, "m")
+
+
+@pytest.fixture(scope="module")
+def scale() -> Calibration:
+    people = np.repeat(np.arange(100), 4 * VIEWS)
+    vectors = np.concatenate([views(p, seed=9000 + 4 * p + i) for p in range(100) for i in range(4)])
+    return fit(vectors, people, model_id="m")
+
+
+def owners(result: Assignment) -> dict[int, object]:
+    """Return whose each track is: the known id, or the place of the new group."""
+    return {key: who or f"new {place}" for place, (who, keys) in enumerate(result.groups) for key in keys}
+
+
+def test_tracks_of_one_person_found_one_identity(scale: Calibration) -> None:
+    people = {1: 0, 2: 1, 3: 0, 4: 1, 5: 2}
+    tracks = [track(key, first=20 * key, end=20 * key + 10) for key in people]
+    result = assign(tracks, rows(people), scale=scale)
+    assert result.groups == ((None, (1, 3)), (None, (2, 4)), (None, (5,)))
+    assert result.unknown == ()
+    assert set(result.confidences) == set(people)
+    assert min(result.confidences.values()) > 0.9
+
+
+@pytest.mark.parametrize("clusterer", CLUSTERERS)
+def test_one_face_twice_in_a_frame_is_two_people(scale: Calibration, clusterer: str) -> None:
+    tracks = [track(1), track(2), track(3, first=9, end=20), track(4, first=20, end=30)]
+    same = rows(dict.fromkeys((1, 2, 3, 4), 0), noise=0.0)
+    whose = owners(assign(tracks, same, scale=scale, clusterer=clusterer))
+    assert len({whose[1], whose[2], whose[3]}) == 3
+    assert whose[4] in {whose[1], whose[2], whose[3]}
+
+
+def test_known_identities_keep_their_tracks_and_their_ids(scale: Calibration) -> None:
+    people = {1: 0, 2: 1, 3: 0, 4: 1, 5: 2}
+    tracks = [track(key, video=key) for key in people]
+    known = [replace(tracks[0], identity_id=7), replace(tracks[1], identity_id=3), *tracks[2:]]
+    result = assign(known, rows(people), scale=scale)
+    assert result.groups == ((3, (2, 4)), (7, (1, 3)), (None, (5,)))
+
+
+def test_known_identities_never_become_one(scale: Calibration) -> None:
+    same = rows(dict.fromkeys((1, 2, 3), 0), noise=0.0)
+    result = assign([track(k, video=k) for k in (1, 2, 3)], same, known={1: 5, 2: 6}, scale=scale)
+    whose = owners(result)
+    assert (whose[1], whose[2]) == (5, 6)
+    assert whose[3] in (5, 6)
+
+
+def test_what_a_user_has_merged_stays_merged_even_in_one_frame(scale: Calibration) -> None:
+    people = {1: 0, 2: 1, 3: 0}
+    result = assign([track(1), track(2), track(3)], rows(people), known={1: 5, 2: 5}, scale=scale)
+    assert result.groups == ((5, (1, 2)), (None, (3,)))
+
+
+def test_a_poor_track_joins_but_founds_nothing(scale: Calibration) -> None:
+    people = {1: 0, 2: 1, 3: 0, 4: 2}
+    tracks = [track(1), track(2), track(3, video=2, quality=0.01), track(4, video=3, quality=0.01)]
+    result = assign(tracks, rows(people), scale=scale)
+    assert result.groups == ((None, (1, 3)), (None, (2,)))
+    assert result.unknown == (4,)
+    assert 4 not in result.confidences
+
+
+def test_a_poor_track_does_not_join_the_person_beside_it(scale: Calibration) -> None:
+    result = assign([track(1), track(2, quality=0.01)], rows({1: 0, 2: 0}), scale=scale)
+    assert result.groups == ((None, (1,)),)
+    assert result.unknown == (2,)
+
+
+def test_a_decent_face_seen_once_founds_an_identity(scale: Calibration) -> None:
+    result = assign([track(1, quality=0.3, end=1)], rows({1: 0}), scale=scale)
+    assert result.groups == ((None, (1,)),)
+    assert result.confidences == {1: pytest.approx(1, abs=0.01)}
+
+
+def test_a_track_without_a_vector_is_unknown_unless_known(scale: Calibration) -> None:
+    tracks = [track(1), track(2, first=50, end=60), track(3, first=70, end=80)]
+    result = assign(tracks, rows({1: 0}), known={3: 9}, scale=scale)
+    assert result.groups == ((9, (3,)), (None, (1,)))
+    assert result.unknown == (2,)
+
+
+def test_nothing_gives_nothing() -> None:
+    empty = TrackEmbeddings([], [], [], [], np.empty((0, 0)))
+    assert assign([], empty) == Assignment((), {}, ())
+    assert assign([track(1)], empty) == Assignment((), {}, (1,))
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_properties_of_any_outcome(scale: Calibration, data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 12))
+    people = {key: data.draw(st.integers(0, 3)) for key in range(1, count + 1)}
+    tracks = []
+    for key in people:
+        video, first = data.draw(st.integers(1, 2)), data.draw(st.integers(0, 30))
+        quality = data.draw(st.sampled_from([0.01, 0.8]))
+        tracks.append(track(key, video, first, first + data.draw(st.integers(1, 15)), quality=quality))
+    clusterer = data.draw(st.sampled_from(["constrained", "hdbscan", "kmeans"]))
+    result = assign(tracks, rows(people), scale=scale, clusterer=clusterer)
+    grouped = [key for _, keys in result.groups for key in keys]
+    assert sorted([*grouped, *result.unknown]) == sorted(people)
+    by_key = {t.key: t for t in tracks}
+    for _, keys in result.groups:
+        members = [by_key[key] for key in keys]
+        for i, one in enumerate(members):
+            for other in members[:i]:
+                apart = one.video_id != other.video_id or one.end_frame <= other.first_frame
+                assert apart or other.end_frame <= one.first_frame
+    order = data.draw(st.permutations(range(count)))
+    shuffled = rows(people)[np.random.default_rng(0).permutation(VIEWS * count)]
+    again = assign([tracks[i] for i in order], shuffled, scale=scale, clusterer=clusterer)
+    assert again.groups == result.groups
+
+
+def test_adding_videos_one_after_another_keeps_every_id(scale: Calibration) -> None:
+    rng = np.random.default_rng(2)
+    known: dict[int, int] = {}
+    people: dict[int, int] = {}
+    next_id = 1
+    for video in range(12):
+        people |= {10 * video + i: int(person) for i, person in enumerate(rng.choice(15, 3, replace=False))}
+        tracks = [track(key, video=key // 10) for key in people]
+        result = assign(tracks, rows(people), known=known, scale=scale)
+        before = dict(known)
+        for who, keys in result.groups:
+            known |= dict.fromkeys(keys, who or next_id)
+            next_id += who is None
+        assert all(known[key] == identity for key, identity in before.items())
+    persons = {(people[key], identity) for key, identity in known.items()}
+    assert len(persons) == len(set(people.values())) == len(set(known.values()))
+
+
+def test_templates_follow_the_keys() -> None:
+    found, seen = templates(np.array([1, 2, 3]), rows({3: 0, 1: 1}))
+    assert seen.tolist() == [True, False, True]
+    np.testing.assert_allclose(found[0], views(1, seed=1).mean(axis=0), atol=1e-6)
+    assert not found[1].any()
+
+
+def test_unknown_clusterers_are_refused_early() -> None:
+    with pytest.raises(FacetrackError, match="no clusterer 'dbscan'"):
+        check_clusterer("dbscan")
+    check_clusterer("auto")

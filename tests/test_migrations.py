@@ -1,0 +1,204 @@
+"""Databases of every age open, others are refused and left as they are."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from fakes import make_result
+from sqlalchemy import create_engine
+
+from indexing.database import open_engine
+from indexing.migrations import APPLICATION_ID, HEAD, steps, upgrade
+from indexing.store import Store
+from indexing.tables import Base
+from tracker.errors import FacetrackError
+
+REVISIONS = [step.revision for step in steps().walk_revisions()]
+
+
+def run_sql(path: Path, *commands: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for command in commands:
+            connection.execute(command)
+
+
+def read_sql(path: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def schema(path: Path) -> list[tuple[object, ...]]:
+    return read_sql(path, "SELECT type, name, sql FROM sqlite_master ORDER BY type, name")
+
+
+def test_the_newest_step_is_the_one_that_the_code_knows() -> None:
+    assert steps().get_heads() == [HEAD]
+    assert sorted(REVISIONS)[-1] == HEAD
+
+
+def test_the_steps_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
+    engine = open_engine(tmp_path / "a.db")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+
+
+def test_a_new_database_carries_mark_revision_and_log(tmp_path: Path) -> None:
+    Store(tmp_path / "a.db").close()
+    assert read_sql(tmp_path / "a.db", "PRAGMA application_id") == [(APPLICATION_ID,)]
+    assert read_sql(tmp_path / "a.db", "SELECT version_num FROM alembic_version") == [(HEAD,)]
+    assert read_sql(tmp_path / "a.db", "PRAGMA journal_mode") == [("wal",)]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_database_of_any_step_comes_to_the_same_schema_and_works(tmp_path: Path, revision: str) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'old.db'}")
+    with engine.begin() as connection:
+        upgrade(connection, revision)
+    engine.dispose()
+    with Store(tmp_path / "old.db", must_exist=True) as old, Store(tmp_path / "new.db") as new:
+        assert old.add_video(make_result()) == new.add_video(make_result()) == 1
+    assert schema(tmp_path / "old.db") == schema(tmp_path / "new.db")
+
+
+def test_opening_again_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with Store(path) as store:
+        store.add_video(make_result())
+    before = path.read_bytes()
+    with Store(path) as store:
+        assert len(store.videos()) == 1
+    assert path.read_bytes() == before
+
+
+def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
+    (tmp_path / "a.db").touch()
+    with Store(tmp_path / "a.db") as store:
+        assert store.videos() == []
+
+
+def test_any_characters_may_stand_in_the_path(tmp_path: Path) -> None:
+    folder = tmp_path / "50% ?mode=ro & #1 Ä"
+    folder.mkdir()
+    with Store(folder / "file:a b.db") as store:
+        store.add_video(make_result())
+    assert (folder / "file:a b.db").is_file()
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    Store(path).close()
+    run_sql(path, "UPDATE alembic_version SET version_num = '9999'")
+    before = path.read_bytes()
+    with pytest.raises(FacetrackError, match=r"newer facetrack \(schema 9999.*upgrade facetrack"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    run_sql(path, "CREATE TABLE videos (id)")
+    before = path.read_bytes()
+    with pytest.raises(FacetrackError, match="no facetrack database"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"not a database, but long enough to be taken for one" * 40, b"\x00" * 5000])
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(content)
+    with pytest.raises(FacetrackError, match=r"clip.mp4.*no facetrack database"):
+        Store(path)
+    assert path.read_bytes() == content
+
+
+def test_a_cut_database_is_told_to_be_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with Store(path) as store:
+        store.add_video(make_result())
+    path.write_bytes(path.read_bytes()[:8192])
+    with pytest.raises(FacetrackError, match="damaged"), Store(path) as store:
+        store.embeddings()
+
+
+def test_a_missing_database_is_refused_where_one_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(FacetrackError, match="no such database"):
+        Store.open(tmp_path / "a.db", must_exist=True)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(FacetrackError, match="no facetrack database"):
+        Store(tmp_path / "empty.db", must_exist=True)
+
+
+def test_a_folder_or_a_place_without_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FacetrackError, match="this is a folder"):
+        Store(tmp_path)
+    with pytest.raises(FacetrackError, match=r"folder .* does not exist"):
+        Store(tmp_path / "none" / "a.db")
+
+
+@contextmanager
+def _without_rights(folder: Path) -> Iterator[None]:
+    # The superuser may write everything: for the time of the test, be somebody else.
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.iterdir()]}
+    user = os.geteuid()
+    for path in modes:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        for path, mode in modes.items():
+            path.chmod(mode)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    # Unlike tmp_path, all of it can be read by others.
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="rights of this kind are POSIX")
+def test_a_place_that_cannot_be_written_is_told(open_folder: Path) -> None:
+    with _without_rights(open_folder), pytest.raises(FacetrackError, match="cannot be opened"):
+        Store(open_folder / "new.db")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="rights of this kind are POSIX")
+def test_a_database_that_cannot_be_written_is_told(open_folder: Path) -> None:
+    path = open_folder / "a.db"
+    Store(path).close()
+    with (
+        _without_rights(open_folder),
+        pytest.raises(FacetrackError, match=r"cannot be (opened|written).*writable"),
+        Store(path) as store,
+    ):
+        store.add_video(make_result())
+
+
+def test_several_processes_may_make_the_same_database_at_once(tmp_path: Path) -> None:
+    program = (
+        "import sys; from indexing.store import Store; s = Store(sys.argv[1]); s.set_meta(sys.argv[2], 1); s.close()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    several = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "a.db"), f"key {n}"], env=environment)
+        for n in range(4)
+    ]
+    assert [process.wait(120) for process in several] == [0] * 4
+    with Store(tmp_path / "a.db", must_exist=True) as store:
+        assert [store.get_meta(f"key {n}") for n in range(4)] == [1] * 4

@@ -1,0 +1,104 @@
+"""Keyframes to vectors: landmarks, alignment, embedder, and the picture that people see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tracker import align, models
+from tracker.clock import Clock
+from tracker.keyframes import Candidate
+from tracker.protocols import Detector, Embedder, LandmarkModel
+from tracker.types import Float32, Image, Keyframes
+
+THUMBNAIL_SIDE = 192
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models of a run.
+
+    Attributes:
+        detector: Finds the faces.
+        landmarks: Refines the alignment of what is embedded; None: the detector's landmarks alone.
+        embedder: Turns faces into vectors.
+    """
+
+    detector: Detector
+    landmarks: LandmarkModel | None
+    embedder: Embedder
+
+
+def load_models(
+    *,
+    detector: str | Detector = "centerface",
+    embedder: str | Embedder = "dlib",
+    models_dir: Path | None = None,
+) -> Models:
+    """Load the models that ``detector`` and ``embedder`` name, see `tracker.models.load`.
+
+    Raises:
+        ModelError: if a name is unknown or weights are missing.
+    """
+    loaded = models.load("embedder", embedder, models_dir=models_dir)
+    mesh = models.load("landmarks", "facemesh", models_dir=models_dir) if loaded.template.mesh_indices else None
+    return Models(models.load("detector", detector, models_dir=models_dir), mesh, loaded)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """An embedded keyframe.
+
+    Attributes:
+        frame: Index of its frame.
+        quality: See `tracker.align.quality`.
+        embedding: ``(D,)`` float32 of unit length.
+        thumbnail: ``(H, W, 3)`` uint8 BGR, at most `THUMBNAIL_SIDE` a side.
+    """
+
+    frame: int
+    quality: float
+    embedding: Float32
+    thumbnail: Image
+
+
+def embed(loaded: Models, candidates: Sequence[Candidate], *, clock: Clock | None = None) -> list[View]:
+    """Return the candidates, embedded."""
+    clock = clock or Clock()
+    with clock("landmarks and alignment"):
+        crops = [_crop(loaded, candidate) for candidate in candidates]
+    with clock("embed"):
+        vectors = loaded.embedder.embed(crops)
+    return [View(c.frame, c.quality, v, _thumbnail(c)) for c, v in zip(candidates, vectors, strict=True)]
+
+
+def _crop(loaded: Models, candidate: Candidate) -> Image:
+    mesh = loaded.landmarks and loaded.landmarks.landmarks(candidate.patch, candidate.box)
+    return align.align(candidate.patch, candidate.landmarks, loaded.embedder.template, mesh=mesh)
+
+
+def _thumbnail(candidate: Candidate) -> Image:
+    height, width = candidate.patch.shape[:2]
+    scale = min(1.0, THUMBNAIL_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(candidate.patch, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def template(views: Sequence[View]) -> Float32:
+    """Return the ``(D,)`` float32 unit vector of the sum of quality squared times embedding."""
+    total = np.sum([view.quality**2 * view.embedding for view in views], axis=0)
+    return np.asarray(total / max(float(np.linalg.norm(total)), 1e-12), np.float32)
+
+
+def to_keyframes(views: Sequence[View]) -> Keyframes:
+    """Return the views in order of time, as arrays."""
+    ordered = sorted(views, key=lambda view: view.frame)
+    return Keyframes(
+        np.array([view.frame for view in ordered]),
+        np.array([view.quality for view in ordered]),
+        np.array([view.embedding for view in ordered]),
+    )

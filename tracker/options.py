@@ -1,0 +1,73 @@
+"""Everything but the models that changes what the tracker finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from tracker.associate import AssociationOptions
+from tracker.keyframes import KeyframeOptions
+from tracker.link import LinkOptions
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionOptions:
+    """How much work goes into finding faces.
+
+    Attributes:
+        every: Frames from one run of the detector to the next; flow carries the boxes in between.
+        closer_every: Seconds from one closer look, for small faces, to the next; each shot begins with one.
+        face_pixels: The picture is reduced for the detector as far as the smallest face that is followed keeps this side
+            in pixels, where the detector can look at any size; 0: never reduced.
+    """
+
+    every: int = 1
+    closer_every: float = 1.0
+    face_pixels: int = 24
+
+
+PRESETS = {
+    "fast": DetectionOptions(every=4, closer_every=2.0),
+    "balanced": DetectionOptions(),
+    "accurate": DetectionOptions(closer_every=0.2, face_pixels=0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingOptions:
+    """Everything but the models that changes what is found; stands in the database beside each video.
+
+    Attributes:
+        detection: See `DetectionOptions`.
+        association: See `AssociationOptions`.
+        keyframes: See `KeyframeOptions`.
+        linking: See `LinkOptions`.
+        min_hits: Detections that a track of a video needs: spurious ones do not become people.
+        sure_score: Best score that a track of a video needs.
+    """
+
+    detection: DetectionOptions = field(default_factory=DetectionOptions)
+    association: AssociationOptions = field(default_factory=AssociationOptions)
+    keyframes: KeyframeOptions = field(default_factory=KeyframeOptions)
+    linking: LinkOptions = field(default_factory=LinkOptions)
+    min_hits: int = 3
+    sure_score: float = 0.6
+
+
+def options_for(preset: str, *, detect_every: int | None = None) -> TrackingOptions:
+    """Return the options of a preset, its cadence overridden by ``detect_every`` where given.
+
+    Raises:
+        ValueError: if the preset is unknown or ``detect_every`` is less than 1.
+
+    Example:
+        >>> options_for("balanced", detect_every=3).detection.every
+        3
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset {preset!r} is unknown; there are {', '.join(PRESETS)}")
+    detection = PRESETS[preset]
+    if detect_every is not None:
+        if detect_every < 1:
+            raise ValueError(f"detect_every is {detect_every}; it counts frames and is at least 1")
+        detection = replace(detection, every=detect_every)
+    return TrackingOptions(detection=detection)
