@@ -83,7 +83,8 @@ def verification(vectors: NDArray[np.float32], names: NDArray[np.str_]) -> None:
 def halves(vectors: NDArray[np.float32], names: NDArray[np.str_]) -> None:
     """Print each clusterer on one half of the people, calibrated on the other half; the mean of both ways."""
     print(
-        "\n| clusterer | BCubed P | R | F | pairwise F | NMI | clusters / people | seconds |\n|---|---|---|---|---|---|---|---|"
+        "\n| clusterer | BCubed P | R | F | pairwise F | NMI | clusters / people | seconds |"
+        "\n|---|---|---|---|---|---|---|---|"
     )
     folds = list(split(vectors, names))
     for name in CLUSTERERS:
@@ -126,7 +127,7 @@ def split(
 def draw(
     names: NDArray[np.str_], allowed: NDArray[np.int64], size: int, *, people: bool
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield sub-sets of the allowed faces: those of ``size`` people with four photographs or more, or ``size`` of all."""
+    """Yield sub-sets of the allowed faces: of ``size`` people with four photographs or more, or ``size`` of all."""
     rng = np.random.default_rng(size)
     found, counts = np.unique(names[allowed], return_counts=True)
     pool = found[counts >= 4] if people else allowed

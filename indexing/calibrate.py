@@ -1,4 +1,4 @@
-"""What a similarity means: the probability that two faces are one person, and the threshold at a stated false accept rate.
+"""What a similarity means: the probability of one person, and the threshold at a stated false accept rate.
 
 Every embedder has a scale of its own: the thresholds of one never serve another.
 """
@@ -51,6 +51,7 @@ CUT_SAMPLE = 4096
 """Most items whose pairs are looked at for the cut."""
 
 PUBLISHED = {
+    "mobilefacenet": 0.35,
     "facenet512": 0.70,
     "facenet": 0.60,
     "arcface": 0.32,
@@ -59,7 +60,7 @@ PUBLISHED = {
     "ghostface": 0.35,
     "dlib": 0.91,
 }
-"""Cosine of "same person" as makers and DeepFace publish it (their accuracy optimum, about FAR 1e-2), by part of the name."""
+"""Cosine of "same person" as makers and DeepFace publish it (best accuracy, about FAR 1e-2), by part of the name."""
 
 UNKNOWN_EMBEDDER = 0.45
 """The same where nothing is published: above that of most families, so that people are split rather than merged."""
@@ -125,9 +126,9 @@ class Calibration:
         fits = (fars * counts.sum() <= FALSE_SHARE * above) | (above == 0)
         return float(thresholds[np.argmax(fits) if fits.any() else -1])
 
-    def probability(self, scores: ArrayLike) -> Any:
-        """Return the probability of one person for each similarity, given that both answers were equally likely before."""
-        return np.interp(scores, self.scores, self.probabilities)
+    def probability(self, scores: ArrayLike) -> Float64:
+        """Return the probability of one person for each similarity, both answers being equally likely before."""
+        return np.asarray(np.interp(np.asarray(scores, np.float64), self.scores, self.probabilities))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the calibration as JSON values, rounded to five digits."""
@@ -147,7 +148,7 @@ def for_model(model_id: str) -> Calibration:
 
 
 def for_database(tracks: Sequence[TrackRecord], rows: TrackEmbeddings) -> Calibration:
-    """Return the shipped calibration of the embedder of ``rows``; where none is, one by `from_tracks`, else the `fallback`."""
+    """Return the shipped calibration of the embedder of ``rows``, or else one by `from_tracks`, or the `fallback`."""
     model_id = rows.model_id or ""
     shipped = model_id in _shipped()
     return (None if shipped else from_tracks(tracks, rows)) or for_model(model_id)
@@ -224,7 +225,8 @@ def from_counts(genuine: Labels, impostors: Labels, *, model_id: str, source: st
     few = min(curve.genuine, curve.impostors) < ISOTONIC_FROM
     probability = _platt(genuine, impostors) if few else _isotonic(genuine, impostors)
     taken = np.flatnonzero(genuine + impostors)
-    scores = np.linspace(*_centres(len(genuine))[taken[[0, -1]]], KNOTS)
+    centres = _centres(len(genuine))
+    scores = np.linspace(float(centres[taken[0]]), float(centres[taken[-1]]), KNOTS)
     return Calibration(model_id, source, _thresholds(curve, impostors), scores, probability(scores))
 
 
@@ -233,7 +235,7 @@ def _centres(bins: int) -> Float64:
 
 
 def _thresholds(curve: Verification, impostors: Labels) -> Float64:
-    """Return the threshold at each of `FARS`: measured where ten impostors lie above it, then on along a normal tail."""
+    """Return the threshold at each of `FARS`: measured where ten impostors lie above, then along a normal tail."""
     from scipy.stats import norm
 
     measured = max(int((FARS * curve.impostors >= 10).sum()), 1)

@@ -22,7 +22,8 @@ TIE = 1e-6
 def unit(vectors: Float32) -> Float32:
     """Return ``(N, D)`` float32 rows scaled to unit length; a zero row stays zero."""
     rows = np.asarray(vectors, np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), np.float32(1e-12))
+    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.maximum(lengths, 1e-12), np.float32)
 
 
 def template(vectors: Float32, qualities: Float32 | None = None, *, floor: float | None = None) -> Float32:
@@ -59,7 +60,7 @@ def first_seen(labels: ArrayLike) -> Int64:
         [0, 1, 0, 2]
     """
     _, first, codes = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
-    return np.asarray(np.argsort(np.argsort(first)), np.int64)[codes.reshape(-1)]
+    return np.asarray(np.argsort(np.argsort(first))[codes.reshape(-1)], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,8 @@ def _checked(vectors: Float32, weights: ArrayLike | None) -> tuple[Float32, Floa
     counts = np.ones(len(rows)) if weights is None else np.asarray(weights, np.float64)
     if rows.ndim != 2 or counts.shape != (len(rows),) or not np.isfinite(rows).all() or not (counts > 0).all():
         raise FacetrackError(
-            f"vectors of shape {rows.shape} with weights of shape {counts.shape}: finite (N, D) and positive (N,) are needed"
+            f"vectors of shape {rows.shape} with weights of shape {counts.shape}: "
+            "finite (N, D) and positive (N,) are needed"
         )
     return rows, counts
 
@@ -260,20 +262,20 @@ class KMeans(Clusterer):
         seeds = _farthest_first(rows, largest)
         sample = np.sort(np.random.default_rng(0).permutation(len(rows))[: self.sample])
         tried: dict[int, tuple[float, Int64]] = {}
-        candidates, step = np.geomspace(2, largest, 9), 2.0
-        while True:  # a coarse grid of k first, then ever finer around the best one
-            untried = set(np.clip(np.round(candidates), 2, largest).astype(int).tolist()) - tried.keys()
-            if not untried:
-                return tried[best][1]
+        best, step = 2, 2.0
+        candidates = np.geomspace(2, largest, 9)
+        # A coarse grid of k first, then ever finer around the best one.
+        while untried := set(np.clip(np.round(candidates), 2, largest).astype(int).tolist()) - tried.keys():
             for k in untried:
                 labels, centres = _lloyd(rows, weights, seeds[:k])
                 tried[k] = (simplified_silhouette(rows[sample], centres, labels[sample]), labels)
             best = max(tried, key=lambda k: (tried[k][0], -k))
             candidates, step = np.array([best - 1, best + 1, *(best * step ** np.linspace(-0.5, 0.5, 5))]), step**0.5
+        return tried[best][1]
 
 
 def _farthest_first(rows: Float32, count: int) -> Float32:
-    """Return ``count`` rows, each the farthest from those before (Gonzalez 1985); the first k of them seed k clusters."""
+    """Return ``count`` rows, each the farthest from those before (Gonzalez 1985); the first k seed k clusters."""
     picked = [int(np.argmax(rows @ rows.mean(axis=0)))]
     distances = np.full(len(rows), np.inf, np.float32)
     for _ in range(count - 1):
@@ -283,7 +285,7 @@ def _farthest_first(rows: Float32, count: int) -> Float32:
 
 
 def _lloyd(rows: Float32, weights: Float64, centres: Float32, rounds: int = 20) -> tuple[Int64, Float32]:
-    """Return the nearest centre of each row and the centres, moved until none of the rows changes or ``rounds`` are over."""
+    """Return the nearest centre of each row and the centres, moved until no row changes or ``rounds`` are over."""
     labels = np.full(len(rows), -1)
     for _ in range(rounds):
         nearest = np.argmax(rows @ centres.T, axis=1)
@@ -317,7 +319,7 @@ def simplified_silhouette(rows: Float32, centres: Float32, labels: Int64) -> flo
 
 def cluster_means(rows: Float32, weights: Float64, labels: Int64) -> tuple[Float32, Float64]:
     """Return the ``(K, D)`` weighted mean row and the ``(K,)`` weight of each of the clusters 0 to K - 1."""
-    totals = np.bincount(labels, weights)
+    totals = np.bincount(labels, weights).astype(np.float64)
     sums = np.zeros((len(totals), rows.shape[1]))
     np.add.at(sums, labels, rows * weights[:, None])
     return np.asarray(sums / totals[:, None], np.float32), totals

@@ -45,7 +45,7 @@ def co_occurring(video_ids: ArrayLike, first_frames: ArrayLike, end_frames: Arra
 def unique_pairs(pairs: ArrayLike) -> Int64:
     """Return ``pairs`` as ``(P, 2)`` int64, each once with the smaller position first, sorted; no item with itself."""
     ordered = np.sort(np.asarray(pairs, np.int64).reshape(-1, 2), axis=1)
-    return np.unique(ordered[ordered[:, 0] != ordered[:, 1]], axis=0)
+    return np.asarray(np.unique(ordered[ordered[:, 0] != ordered[:, 1]], axis=0), np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +95,7 @@ class Constraints:
         return mask
 
     def violations(self, labels: ArrayLike) -> Int64:
-        """Return ``(V, 2)`` pairs of different people that ``labels`` puts together, all of them or none; -1 is nobody."""
+        """Return ``(V, 2)`` pairs of different people whom ``labels`` puts together, none if all is well (-1: nobody)."""
         values = np.asarray(labels).reshape(-1)
         anchors = self.anchors[np.argsort(values[self.anchors], kind="stable")]
         candidates = np.concatenate([self.pairs, np.stack([anchors[:-1], anchors[1:]], axis=1)])
@@ -122,8 +122,8 @@ class Constraints:
         place = np.asarray(groups, np.int64)
         if len(broken := self.violations(place)):
             raise FacetrackError(
-                f"items {broken[0, 0]} and {broken[0, 1]} are two people (they share a frame, or are known as two) and are "
-                "said to be one; take one of them out of the group"
+                f"items {broken[0, 0]} and {broken[0, 1]} are two people (they share a frame, or are known as two) "
+                "and are said to be one; take one of them out of the group"
             )
         return Constraints(int(place.max(initial=-1)) + 1, place[self.pairs], place[self.anchors])
 

@@ -17,13 +17,13 @@ from tracker.types import Float32, Float64
 Int64 = NDArray[np.int64]
 
 QUALITY_FLOOR = 0.03
-"""Quality (`tracker.align.quality`) below which a track founds no identity: smaller, more blurred or turned than serves."""
+"""Quality (`tracker.align.quality`) below which a track founds no identity: too small, too blurred or turned away."""
 
 MEDOID_FAR = 0.1
 """Keyframes of a track that are less alike than a tenth of all strangers are no evidence of one face."""
 
 MARGIN = 10.0
-"""A poor track joins an identity if it is nearer than to any other by what makes false accepts this many times as rare."""
+"""A poor track joins the nearest identity if the next is farther by what makes false accepts so many times as rare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def check_clusterer(clusterer: str | cluster.Clusterer) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Evidence:
-    """The tracks as arrays in order of their keys; ``seen``: has an embedding; ``identities``: -1 where none is known."""
+    """The tracks as arrays by rising key; ``seen``: has an embedding; ``identities``: -1 where none is known."""
 
     keys: Int64
     qualities: Float64
@@ -176,7 +176,7 @@ def _without(rules: Constraints, items: Int64) -> Constraints:
 
 
 def _attach(evidence: _Evidence, labels: Int64, scale: Calibration, threshold: float) -> Int64:
-    """Return ``labels`` with the poor tracks joined to the cluster that is clearly nearest, if it is free in their frames.
+    """Return ``labels`` with the poor tracks joined to the cluster that is clearly nearest, if it is free just then.
 
     The nearest of all tracks goes first. A cluster that is nearest but not free leaves the track unknown: it is a
     mirror, a picture, or a double of the face beside it.

@@ -48,12 +48,16 @@ def integers(labels: ArrayLike) -> Labels:
         ([1, 0, 1], [0, 1, 2])
     """
     values = np.asarray(labels).reshape(-1)
-    codes = np.unique(values, return_inverse=True)[1].astype(np.int64).reshape(-1)
+    codes = _codes(values)
     if not np.issubdtype(values.dtype, np.integer):
         return codes
     noise = values == -1
     codes[noise] = codes.max(initial=0) + 1 + np.arange(noise.sum())
-    return np.unique(codes, return_inverse=True)[1].astype(np.int64).reshape(-1)
+    return _codes(codes)
+
+
+def _codes(values: NDArray[Any]) -> Labels:
+    return np.array(np.unique(values, return_inverse=True)[1], np.int64).reshape(-1)
 
 
 def contingency(truth: ArrayLike, labels: ArrayLike) -> tuple[Labels, Labels, Labels]:
