@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -33,19 +33,17 @@ ISOTONIC_FROM = 5000
 FEWEST = 50
 """Tracks with several keyframes, and couples of tracks in one frame, that a calibration from a database needs."""
 
-CLUSTER_FAR, CLUSTER_FAR_MOST = 0.03, 0.01
-"""A clustering of n items is cut at a false accept rate of CLUSTER_FAR / sqrt(n), and at no higher one than the second.
+FALSE_PER_MISSED = 2.0
+"""A clustering is cut where it expects this many false pairs above the cut for each genuine pair below it.
 
-Few items hold few impostor pairs, so a lower threshold is safe for them.
+Both are estimated from the calibration and the pairs that are seen above the cut. So an album of strangers, whose pairs
+are impostors almost all, is cut high, and a video of two people low. Average linkage bears more false pairs than missed
+ones, as one pair alone joins nothing. Chosen on LFW sub-sets of 1 to 1,249 people with three embedders, where 0.5 to
+2 differ by less than 0.005.
 """
 
-FALSE_SHARE = 0.15
-"""Most of the pairs above the cut that may be false ones: expected, by the false accept rate, of those seen there.
-
-Where people seldom come twice almost all pairs are impostors, and the cut rises. With both rules one setting serves
-an album of strangers and a video of two people, see `benchmarks/clustering.py`: chosen on LFW sub-sets of 1 to 1,249
-people with two embedders.
-"""
+CLUSTER_FAR = 0.01
+"""Highest false accept rate at which a clustering is cut."""
 
 CUT_SAMPLE = 4096
 """Most items whose pairs are looked at for the cut."""
@@ -66,6 +64,10 @@ UNKNOWN_EMBEDDER = 0.45
 """The same where nothing is published: above that of most families, so that people are split rather than merged."""
 
 
+USUAL_TARS = 1 - 0.01 * (1e-2 / FARS) ** 0.4
+"""True accept rates of a fair embedder at `FARS`, between those measured for dlib's network and EdgeFace on LFW."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
     """The scale of one embedder.
@@ -74,6 +76,7 @@ class Calibration:
         model_id: The embedder.
         source: Where the figures come from, for people to read.
         thresholds: ``(26,)`` float64 similarity at each rate of `FARS`, rising.
+        tars: ``(26,)`` float64 true accept rate at each of them, falling.
         scores: ``(K,)`` float64 rising similarities.
         probabilities: ``(K,)`` float64 probability of one person at each, genuine and impostor pairs being equally
             many.
@@ -87,12 +90,14 @@ class Calibration:
     model_id: str
     source: str
     thresholds: Float64
+    tars: Float64
     scores: Float64
     probabilities: Float64
 
     def __post_init__(self) -> None:
         """Check the arrays and make them read-only."""
         object.__setattr__(self, "thresholds", frozen(self.thresholds, np.float64, (len(FARS),), "thresholds"))
+        object.__setattr__(self, "tars", frozen(self.tars, np.float64, (len(FARS),), "tars"))
         object.__setattr__(self, "scores", frozen(self.scores, np.float64, (None,), "scores"))
         count = len(self.scores)
         object.__setattr__(self, "probabilities", frozen(self.probabilities, np.float64, (count,), "probabilities"))
@@ -111,7 +116,7 @@ class Calibration:
         return float(np.interp(-np.log10(far), -np.log10(FARS), self.thresholds))
 
     def cluster_threshold(self, rows: Float32, *, anchored: NDArray[np.bool_] | None = None) -> float:
-        """Return the similarity at which a clustering of ``rows`` is cut, see `CLUSTER_FAR` and `FALSE_SHARE`.
+        """Return the similarity at which a clustering of ``rows`` is cut, see `FALSE_PER_MISSED`.
 
         Args:
             rows: ``(N, D)`` float32 templates.
@@ -120,10 +125,14 @@ class Calibration:
         known = np.zeros(len(rows), np.bool_) if anchored is None else anchored
         sample = np.sort(np.random.default_rng(0).permutation(len(rows))[:CUT_SAMPLE])
         counts = _all_pairs(rows[sample]) - _all_pairs(rows[sample][known[sample]])
-        fars = np.geomspace(min(CLUSTER_FAR / max(len(rows), 1) ** 0.5, CLUSTER_FAR_MOST), FARS[-1], 80)
-        thresholds = np.array([self.threshold(far) for far in fars])
+        fars = np.geomspace(CLUSTER_FAR, FARS[-1], 80)
+        thresholds, tars = (
+            np.interp(-np.log10(fars), -np.log10(FARS), table) for table in (self.thresholds, self.tars)
+        )
         above = np.cumsum(counts[::-1])[::-1][np.clip(((thresholds + 1) * (BINS / 2)).astype(int), 0, BINS - 1)]
-        fits = (fars * counts.sum() <= FALSE_SHARE * above) | (above == 0)
+        false = fars * counts.sum()
+        missed = np.maximum(above - false, 0) * (1 - tars) / np.maximum(tars, 1e-6)
+        fits = (false <= FALSE_PER_MISSED * missed) | (above == 0)
         return float(thresholds[np.argmax(fits) if fits.any() else -1])
 
     def probability(self, scores: ArrayLike) -> Float64:
@@ -132,7 +141,7 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the calibration as JSON values, rounded to five digits."""
-        rounded = {n: np.round(getattr(self, n), 5).tolist() for n in ("thresholds", "scores", "probabilities")}
+        rounded = {n: np.round(getattr(self, n), 5).tolist() for n in ("thresholds", "tars", "scores", "probabilities")}
         return {"model_id": self.model_id, "source": self.source, **rounded}
 
     @classmethod
@@ -167,6 +176,7 @@ def fallback(model_id: str) -> Calibration:
         model_id,
         "published threshold" if names else "a guess: no figure is known of this embedder",
         middle + 0.12 * rest * np.log10(1e-2 / FARS),
+        USUAL_TARS,
         scores,
         1 / (1 + np.exp(-(scores - middle) / (0.06 * rest))),
     )
@@ -191,7 +201,8 @@ def from_tracks(tracks: Sequence[TrackRecord], rows: TrackEmbeddings) -> Calibra
     """Return the calibration of a database from what needs no label, or None where there is too little (`FEWEST`).
 
     The keyframes of one track are one person (easy pairs, of one minute and one light: the probabilities come out too
-    sure); the faces of tracks that share a frame are two people.
+    sure, and the true accept rates are held down to the usual ones); the faces of tracks that share a frame are two
+    people.
 
     Args:
         tracks: The tracks.
@@ -207,7 +218,8 @@ def from_tracks(tracks: Sequence[TrackRecord], rows: TrackEmbeddings) -> Calibra
     genuine = sum((_all_pairs(view) for view in several), start=np.zeros(BINS, np.int64))
     impostors = sum((count_scores(views[i] @ views[j].T) for i, j in shared.tolist()), start=np.zeros(BINS, np.int64))
     source = f"{len(several)} tracks and {len(shared)} couples in one frame of this database"
-    return from_counts(genuine, impostors, model_id=rows.model_id, source=source)
+    scale = from_counts(genuine, impostors, model_id=rows.model_id, source=source)
+    return replace(scale, tars=np.minimum(scale.tars, USUAL_TARS))
 
 
 def _all_pairs(rows: Float32) -> Labels:
@@ -227,7 +239,9 @@ def from_counts(genuine: Labels, impostors: Labels, *, model_id: str, source: st
     taken = np.flatnonzero(genuine + impostors)
     centres = _centres(len(genuine))
     scores = np.linspace(float(centres[taken[0]]), float(centres[taken[-1]]), KNOTS)
-    return Calibration(model_id, source, _thresholds(curve, impostors), scores, probability(scores))
+    thresholds = _thresholds(curve, impostors)
+    tars = 1 - np.interp(thresholds, curve.thresholds, curve.frr)
+    return Calibration(model_id, source, thresholds, tars, scores, probability(scores))
 
 
 def _centres(bins: int) -> Float64:

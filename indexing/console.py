@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 """Seconds between two lines of progress where there is no terminal."""
 
+UNKNOWN = "Unknown"
+"""Shown in place of a name."""
+
 WIDE = 200
 """Columns of a table where there is no terminal: nothing is cut."""
 
@@ -191,7 +194,7 @@ def people(rows: Sequence[Row]) -> None:
 def _person(row: Row) -> tuple[Any, ...]:
     first, last = (_moment(row[key]) for key in ("first_seen", "last_seen"))
     counts = row["videos"], row["appearances"], clock(row["screen_time"])
-    return row["identity"], row["label"], *counts, first, last, row["thumbnail"]
+    return row["identity"], row["name"] or UNKNOWN, *counts, first, last, row["thumbnail"]
 
 
 def _moment(seen: Row | None) -> str | None:
@@ -200,7 +203,7 @@ def _moment(seen: Row | None) -> str | None:
 
 def appearances(rows: Sequence[Row]) -> None:
     """Print the table of appearances."""
-    cells = [(row["video"], row["identity"], row["label"], clock(row["start"]), clock(row["end"])) for row in rows]
+    cells = [(row["video"], row["identity"], row["name"] or UNKNOWN, clock(row["start"]), clock(row["end"])) for row in rows]
     table(("video", "id>", "person", "start>", "end>"), cells)
 
 
@@ -223,7 +226,7 @@ def _match(row: Row) -> tuple[Any, ...]:
     seen = [f"{Path(a['video']).name} {clock(a['start'])}-{clock(a['end'])}" for a in row["appearances"]]
     more = f" and {len(seen) - 5} more" if len(seen) > 5 else ""
     figures = f"{row['probability']:.1%}", f"{row['similarity']:.3f}"
-    return row["identity"], row["label"], *figures, "\n".join(seen[:5]) + more, row["thumbnail"]
+    return row["identity"], row["name"] or UNKNOWN, *figures, "\n".join(seen[:5]) + more, row["thumbnail"]
 
 
 def profile(watcher: Watcher) -> None:
@@ -240,15 +243,19 @@ def profile(watcher: Watcher) -> None:
 
 
 def models(rows: Sequence[Row]) -> None:
-    """Print the table of models, and their hashes below it."""
-    columns = ("name", "task", "licence", "size>", "here", "what", "weights from", "SHA-256")
-    table(columns, map(_model, rows))
+    """Print the models, a paragraph each."""
+    for row in rows:
+        sys.stdout.write("\n".join(printable(line) for line in _model(row)) + "\n\n")
 
 
-def _model(row: Row) -> tuple[Any, ...]:
-    size = f"{row['size'] / 1e6:.1f} MB" if row["size"] else None
-    here = row["path"] or ("no; it can be pulled" if row["url"] else "no")
-    return row["name"], row["kind"], row["licence"], size, here, row["about"], row["origin"], row["sha256"]
+def _model(row: Row) -> Iterator[str]:
+    size = f"{row['size'] / 1e6:.1f} MB" if row["size"] else "size differs"
+    pullable = f"not here; `facetrack models pull {row['name']}` fetches it" if row["url"] else "not here"
+    yield f"{row['name']:<15} {row['kind']:<19} {size:>12}   {row['licence']}"
+    yield f"    {row['about']}; {row['origin']}"
+    if row["sha256"]:
+        yield f"    SHA-256 {row['sha256']}"
+        yield f"    {row['path'] or pullable}"
 
 
 def figures(lines: Sequence[tuple[str, str]]) -> None:

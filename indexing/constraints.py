@@ -95,7 +95,7 @@ class Constraints:
         return mask
 
     def violations(self, labels: ArrayLike) -> Int64:
-        """Return ``(V, 2)`` pairs of different people whom ``labels`` puts together, none if all is well (-1: nobody)."""
+        """Return ``(V, 2)`` pairs of different people whom ``labels`` puts together; none if all is well."""
         values = np.asarray(labels).reshape(-1)
         anchors = self.anchors[np.argsort(values[self.anchors], kind="stable")]
         candidates = np.concatenate([self.pairs, np.stack([anchors[:-1], anchors[1:]], axis=1)])

@@ -38,11 +38,14 @@ logger = logging.getLogger(__name__)
 Color = tuple[float, float, float]
 _Style = dict[str, Any]
 
+MOST_FOUND = 12
+"""People in one row of a sheet; how many more there are is said."""
+
 MOST_LANES, MOST_PANELS = 40, 20
 """People of a video, and videos, in one picture; more could not be read. What is left out is said in it."""
 
 _WIDTH, _LEFT, _RIGHT = 12.0, 2.6, 0.35
-_LANE, _HEAD, _FOOT = 0.56, 0.42, 0.62
+_LANE, _HEAD, _FOOT = 0.56, 0.45, 0.5
 _INK, _SOFT, _GRID, _GREY = "#22262b", "#70767d", "#e6e8eb", "#9aa0a6"
 _DPI = 160
 _GOLDEN = 0.61803398875
@@ -57,7 +60,7 @@ def color(identity_id: int | None) -> Color:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lane:
+class Lane:
     """One line of a panel: a person, or all unknown ones together."""
 
     identity: Identity | None
@@ -85,7 +88,7 @@ def draw_timeline(store: Store, output: Path, *, videos: Sequence[VideoRecord] |
     chosen = [video for video in (store.videos() if videos is None else videos) if not video.info.is_image]
     if not chosen:
         raise FacetrackError("there is no video to draw, only still pictures or nothing; add a video first")
-    panels = [(video, _lanes(store, video)) for video in chosen[:MOST_PANELS]]
+    panels = [(video, lanes_of(store, video)) for video in chosen[:MOST_PANELS]]
     figure, axes = _panels([max(len(lanes), 1) for _, lanes in panels])
     for ax, (video, lanes) in zip(axes, panels, strict=True):
         _draw_panel(ax, store, video, lanes)
@@ -94,7 +97,7 @@ def draw_timeline(store: Store, output: Path, *, videos: Sequence[VideoRecord] |
     _save(figure, output)
 
 
-def _lanes(store: Store, video: VideoRecord) -> list[_Lane]:
+def lanes_of(store: Store, video: VideoRecord) -> list[Lane]:
     people = {identity.identity_id: identity for identity in store.identities()}
     seen: dict[int | None, list[Appearance]] = defaultdict(list)
     for appearance in store.appearances(video_id=video.video_id):
@@ -102,11 +105,11 @@ def _lanes(store: Store, video: VideoRecord) -> list[_Lane]:
     records: dict[int | None, list[TrackRecord]] = defaultdict(list)
     for record in store.track_records(video.video_id):
         records[record.identity_id].append(record)
-    lanes = [_Lane(people[key] if key is not None else None, tuple(seen[key]), tuple(records[key])) for key in seen]
+    lanes = [Lane(people[key] if key is not None else None, tuple(seen[key]), tuple(records[key])) for key in seen]
     return sorted(lanes, key=_rank)
 
 
-def _rank(lane: _Lane) -> tuple[bool, float, int]:
+def _rank(lane: Lane) -> tuple[bool, float, int]:
     return lane.identity is None, -lane.screen_time, lane.identity.identity_id if lane.identity else 0
 
 
@@ -124,7 +127,7 @@ def _panels(lanes: Sequence[int]) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def _draw_panel(ax: Axes, store: Store, video: VideoRecord, lanes: Sequence[_Lane]) -> None:
+def _draw_panel(ax: Axes, store: Store, video: VideoRecord, lanes: Sequence[Lane]) -> None:
     shown = lanes[:MOST_LANES]
     _style(ax, video, max(len(shown), 1))
     _title(ax, store, video, len(lanes) - len(shown))
@@ -168,7 +171,7 @@ def _title(ax: Axes, store: Store, video: VideoRecord, left_out: int) -> None:
     ax.annotate(facts, xy=(1, 1), xytext=(0, 7), **above, ha="right", color=_SOFT, fontsize=8.5)
 
 
-def _draw_bars(ax: Axes, row: int, lane: _Lane, *, least: float) -> None:
+def _draw_bars(ax: Axes, row: int, lane: Lane, *, least: float) -> None:
     tint = _tint(lane)
     spans = [(seen.segment.start, max(seen.segment.duration, least)) for seen in lane.appearances]
     tracks = [(record.start, max(record.end - record.start, least)) for record in lane.records]
@@ -176,17 +179,17 @@ def _draw_bars(ax: Axes, row: int, lane: _Lane, *, least: float) -> None:
     ax.broken_barh(tracks, (row - 0.23, 0.46), facecolors=tint, linewidth=0, zorder=2.5)
 
 
-def _tint(lane: _Lane) -> Color:
+def _tint(lane: Lane) -> Color:
     return color(lane.identity.identity_id if lane.identity else None)
 
 
-def _draw_label(ax: Axes, store: Store, row: int, lane: _Lane) -> None:
+def _draw_label(ax: Axes, store: Store, row: int, lane: Lane) -> None:
     best = max(lane.records, key=lambda record: (record.quality, record.size, -record.key))
     place: _Style = {"xy": (0, row), "xycoords": ("axes fraction", "data"), "annotation_clip": False}
     picture = _picture(store.thumbnail(best.key)) if lane.identity else None
     if picture is not None:
         image = OffsetImage(picture, zoom=0.46 * 72 / picture.shape[0])
-        frame = {"edgecolor": _tint(lane), "linewidth": 1.4, "pad": 0.08}
+        frame = {"edgecolor": _tint(lane), "linewidth": 1.4}
         box = AnnotationBbox(
             image, **place, xybox=(-(_LEFT - 0.42) * 72, 0), boxcoords="offset points", pad=0.04, bboxprops=frame
         )
@@ -214,20 +217,40 @@ def _plain(text: str, longest: int) -> str:
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
-def draw_sheet(store: Store, answers: Sequence[Answer], output: Path, *, columns: int = 8) -> None:
-    """Draw what a search found: a row for each face, the face first, then people by falling similarity."""
-    figure = Figure(figsize=(1.35 * (columns + 1), 1.75 * max(len(answers), 1)), dpi=_DPI, facecolor="white")
+def draw_sheet(store: Store, answers: Sequence[Answer], output: Path) -> None:
+    """Draw what a search found: a row for each face, the face first, then people by falling similarity.
+
+    Raises:
+        FacetrackError: if there is no face.
+    """
+    if not answers:
+        raise FacetrackError("there is no face to draw a sheet of")
+    columns = 1 + min(max(len(answer.found) for answer in answers), MOST_FOUND)
+    figure = Figure(figsize=(1.4 * columns, 1.8 * len(answers)), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(max(len(answers), 1), columns + 1, squeeze=False)
-    for axes, answer in zip(grid, answers, strict=False):
-        _face(axes[0], np.asarray(answer.probe.thumbnail)[..., ::-1], _plain(answer.probe.path.name, 16), _INK)
-        for ax, found in zip(axes[1:], answer.found, strict=False):
-            label = f"{_plain(found.label, 14)}\n{found.match.probability:.0%} · {found.match.similarity:.2f}"
-            _face(ax, _picture(store.thumbnail(found.match.track_key)), label, color(found.match.identity_id))
+    grid = figure.subplots(len(answers), columns, squeeze=False)
+    for axes, answer in zip(grid, answers, strict=True):
+        _draw_answer(axes, store, answer)
     for ax in grid.ravel():
         ax.set_axis_off()
     figure.tight_layout(pad=0.6)
     _save(figure, output)
+
+
+def _draw_answer(axes: Sequence[Axes], store: Store, answer: Answer) -> None:
+    left_out = len(answer.found) - MOST_FOUND
+    note = f"{left_out} more not shown" if left_out > 0 else "" if answer.found else "nobody found"
+    _face(axes[0], _square(answer.probe.thumbnail), f"{_plain(answer.probe.path.name, 18)}\n{note}", _INK)
+    for ax, found in zip(axes[1:], answer.found, strict=False):
+        label = f"{_plain(found.label, 16)}\n{found.match.probability:.0%} · {found.match.similarity:.2f}"
+        _face(ax, _picture(store.thumbnail(found.match.track_key)), label, color(found.match.identity_id))
+
+
+def _square(image: Image, side: int = 160) -> Image | None:
+    """Return a BGR picture as a square RGB one; None for an empty one."""
+    if not image.size:
+        return None
+    return np.asarray(ImageOps.fit(PillowImage.fromarray(np.ascontiguousarray(image[..., ::-1])), (side, side)))
 
 
 def _face(ax: Axes, picture: Image | None, label: str, edge: Color | str) -> None:

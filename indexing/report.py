@@ -83,8 +83,8 @@ def _person_row(store: Store, person: Person) -> Row:
 
 def _who(identity: Identity | None) -> Row:
     if identity is None:
-        return {"identity": None, "name": None, "label": "Unknown"}
-    return {"identity": identity.identity_id, "name": identity.name, "label": identity.label}
+        return {"identity": None, "name": None}
+    return {"identity": identity.identity_id, "name": identity.label}
 
 
 def _moment(seen: tuple[Path, float] | None) -> Row | None:

@@ -479,6 +479,8 @@ def _confidence(confidences: Mapping[int, float] | None, key: int) -> float | No
 
 def _checked_name(name: str) -> str:
     name = name.strip()
-    if not name or _RESERVED_NAME.fullmatch(name):
-        raise FacetrackError(f"{name!r} cannot name a person: it is empty or reads like an id; choose another name")
+    if not name or not name.isprintable() or _RESERVED_NAME.fullmatch(name):
+        raise FacetrackError(
+            f"{name!r} cannot name a person: it is empty, has control characters or reads like an id; choose another name"
+        )
     return name

@@ -1,3 +1,5 @@
+"""Alignment on the portrait of Eileen Collins, and the factors of quality."""
+
 from __future__ import annotations
 
 import cv2

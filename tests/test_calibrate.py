@@ -82,7 +82,7 @@ def test_a_calibration_survives_json() -> None:
 
 def test_falling_tables_are_refused() -> None:
     with pytest.raises(FacetrackError, match="must not fall"):
-        Calibration("m", "", np.linspace(1, 0, len(FARS)), np.zeros(2), np.zeros(2))
+        Calibration("m", "", np.linspace(1, 0, len(FARS)), np.ones(len(FARS)), np.zeros(2), np.zeros(2))
 
 
 def test_the_default_embedder_has_a_shipped_calibration() -> None:

@@ -1,3 +1,5 @@
+"""The converted network against dlib itself, on real crops."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+"""BlazeFace and Face Mesh on two portraits."""
+
 from __future__ import annotations
 
 import cv2

@@ -1,3 +1,5 @@
+"""Models by name, of a user, of OpenCV and of deepface."""
+
 from __future__ import annotations
 
 import subprocess
@@ -57,7 +59,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 
 def _in_new_process(code: str, **environment: str) -> str:
-    done = subprocess.run(  # noqa: S603 - our own interpreter and code
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment, timeout=120
     )
     assert done.returncode == 0, done.stderr
@@ -115,7 +117,7 @@ def test_what_cannot_be_loaded_says_why(kind: str, spec: object, message: str) -
 
 
 def test_import_of_the_table_is_light() -> None:
-    heavy = "cv2 mediapipe deepface onnx onnxruntime scipy sklearn".split()
+    heavy = ["cv2", "mediapipe", "deepface", "onnx", "onnxruntime", "scipy", "sklearn"]
     code = f"import sys, tracker.models; print([name for name in {heavy} if name in sys.modules])"
     assert _in_new_process(code, PYTHONPATH=str(Path(__file__).parents[1])).strip() == "[]"
 

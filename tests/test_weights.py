@@ -1,3 +1,5 @@
+"""Downloads from a loopback server, and where files are looked for."""
+
 from __future__ import annotations
 
 import hashlib
@@ -37,7 +39,7 @@ class _Server(http.server.ThreadingHTTPServer):
 class _Handler(http.server.BaseHTTPRequestHandler):
     server: _Server
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class calls it so
+    def do_GET(self) -> None:
         asked = self.headers.get("Range")
         self.server.seen.append(asked)
         if self.path.endswith("missing"):

@@ -25,6 +25,8 @@ class AssociationOptions:
             ECCV 2022).
         keep_score: A detection of at least this score continues one (its low threshold).
         gate: IoU below which a detection and a carried box are not the same face.
+        sure: IoU from which a detection goes on from the box of the frame before without asking flow, where nothing else
+            comes near.
         flow_confidence: Flow of at least this confidence carries a box without a detection.
         patience: Seconds without a detection after which a tracklet ends.
         tail: Seconds of flow kept before the first and after the last detection.
@@ -35,6 +37,7 @@ class AssociationOptions:
     start_score: float = 0.5
     keep_score: float = 0.3
     gate: float = 0.3
+    sure: float = 0.6
     flow_confidence: float = 0.5
     patience: float = 1.0
     tail: float = 0.4
@@ -140,7 +143,7 @@ class Associator:
         self._patience = max(2, round(options.patience * fps))
         self._tail = max(1, round(options.tail * fps))
         self._greys: deque[UInt8] = deque(maxlen=self._tail + self._patience + 1)
-        self._last_run = -1
+        self._newest = -1
         self._begun = 0
         self.active: list[Tracklet] = []
         self.ended: list[Tracklet] = []
@@ -156,13 +159,15 @@ class Associator:
         Returns:
             The tracklets that a detection continued or began, each with the row of that detection.
         """
-        carried = self._carry(grey)
+        hits = [] if detections is None else self._go_on_surely(detections)
+        waiting = [t for t in self.active if t.end_frame == frame]
+        carried = self._carry(grey, waiting)
         self._greys.append(grey)
+        self._newest = frame
         if detections is None:
-            self._go_on(self.active, carried, frame)
-            hits: list[tuple[Tracklet, int]] = []
+            self._go_on(waiting, carried, frame)
         else:
-            hits = self._associate(frame, carried, detections)
+            hits += self._associate(frame, waiting, carried, detections, taken={row for _, row in hits})
         continued = self._watch_crossings(frame)
         return [(continued.get(tracklet.number, tracklet), row) for tracklet, row in hits]
 
@@ -180,38 +185,58 @@ class Associator:
         """Whether a tracklet of detections is carried by flow alone just now."""
         return any(t.sources[-1] is Source.FLOW and t.hits > 1 for t in self.active)
 
-    def _carry(self, grey: UInt8) -> list[tuple[Float32, float]]:
-        if not self.active or not self._greys:
+    def _go_on_surely(self, detections: Detections) -> list[tuple[Tracklet, int]]:
+        """Continue the tracklets that moved little and have no rival: most faces in most frames need no flow."""
+        if not self.active or not len(detections):
             return []
-        boxes = np.stack([t.boxes[-1] for t in self.active])
+        options = self._options
+        overlaps = geometry.iou(np.stack([t.boxes[-1] for t in self.active]), detections.boxes)
+        strong = detections.scores >= options.start_score
+        near = overlaps > options.apart
+        alone = (near.sum(axis=1) == 1)[:, None] & (near.sum(axis=0) == 1)[None]
+        rows, columns = np.nonzero((overlaps >= options.sure) & alone & strong[None])
+        hits = [(self.active[row], int(column)) for row, column in zip(rows, columns, strict=True)]
+        for tracklet, row in hits:
+            self._hit(tracklet, detections, row)
+        return hits
+
+    def _carry(self, grey: UInt8, tracklets: Sequence[Tracklet]) -> list[tuple[Float32, float]]:
+        if not tracklets or not self._greys:
+            return []
+        boxes = np.stack([t.boxes[-1] for t in tracklets])
         carried = self._flow.carry(self._greys[-1], grey, boxes, width=self._width)
         return [(box, float(c)) for box, c in zip(carried.boxes, carried.confidences, strict=True)]
 
     def _associate(
-        self, frame: int, carried: Sequence[tuple[Float32, float]], detections: Detections
+        self,
+        frame: int,
+        tracklets: Sequence[Tracklet],
+        carried: Sequence[tuple[Float32, float]],
+        detections: Detections,
+        *,
+        taken: set[int],
     ) -> list[tuple[Tracklet, int]]:
-        scores, options = detections.scores, self._options
-        high = np.flatnonzero(scores >= options.start_score)
-        low = np.flatnonzero((scores >= options.keep_score) & (scores < options.start_score))
-        waiting = list(range(len(self.active)))
+        """Match carried boxes with the detections that are not taken, strong ones first; begin and end tracklets."""
+        options = self._options
+        free = np.array([row not in taken for row in range(len(detections))], bool)
+        high = np.flatnonzero(free & (detections.scores >= options.start_score))
+        low = np.flatnonzero(free & (detections.scores >= options.keep_score) & (detections.scores < options.start_score))
+        waiting = list(range(len(tracklets)))
         hits: list[tuple[Tracklet, int]] = []
         for rows in (high, low):
-            pairs = match(self._rows(carried, waiting), detections.boxes[rows], gate=options.gate)
+            boxes = np.array([carried[index][0] for index in waiting], np.float32).reshape(-1, 4)
+            pairs = match(boxes, detections.boxes[rows], gate=options.gate)
             for position, column in pairs:
-                row = int(rows[column])
-                self._hit(self.active[waiting[position]], detections, row)
-                hits.append((self.active[waiting[position]], row))
+                tracklet, row = tracklets[waiting[position]], int(rows[column])
+                self._hit(tracklet, detections, row)
+                hits.append((tracklet, row))
             matched = {position for position, _ in pairs}
             waiting = [index for position, index in enumerate(waiting) if position not in matched]
-        taken = {row for _, row in hits}
-        unmatched = [self.active[index] for index in waiting]
-        self._go_on(unmatched, [carried[index] for index in waiting], frame)
-        hits += [(self._begin(frame, detections, int(row)), int(row)) for row in high if int(row) not in taken]
+        self._go_on([tracklets[index] for index in waiting], [carried[index] for index in waiting], frame)
+        used = {row for _, row in hits}
+        hits += [(self._begin(frame, detections, int(row)), int(row)) for row in high if int(row) not in used]
         self._drop_doubles(frame)
         return hits
-
-    def _rows(self, carried: Sequence[tuple[Float32, float]], rows: Sequence[int]) -> Float32:
-        return np.array([carried[row][0] for row in rows], np.float32).reshape(-1, 4)
 
     def _hit(self, tracklet: Tracklet, detections: Detections, row: int) -> None:
         tracklet.correct_drift(len(tracklet.boxes), detections.boxes[row])
@@ -260,10 +285,9 @@ class Associator:
 
     def _extend_backward(self, tracklet: Tracklet) -> None:
         """Carry a new tracklet back from its first frame, as far as flow vouches and no other face is in the way."""
-        newest = tracklet.end_frame - 1
         greys = list(self._greys)
         for _ in range(self._tail):
-            row = len(greys) - 1 - (newest - tracklet.first_frame)
+            row = len(greys) - 1 - (self._newest - tracklet.first_frame)
             if row < 1:
                 return
             carried = self._flow.carry(greys[row], greys[row - 1], tracklet.boxes[0][None], width=self._width)

@@ -22,7 +22,7 @@ class DetectionOptions:
 
     every: int = 1
     closer_every: float = 1.0
-    face_pixels: int = 24
+    face_pixels: int = 20
 
 
 PRESETS = {

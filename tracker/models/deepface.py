@@ -177,7 +177,7 @@ class DeepFaceDetector:
         return f"deepface:{self._name}"
 
     def detect(self, image: Image) -> Detections:
-        """Return the faces of an ``(H, W, 3)`` uint8 BGR picture, best score first; landmarks NaN where there are none."""
+        """Return the faces of an ``(H, W, 3)`` uint8 BGR picture, best score first; landmarks may be NaN."""
         faces = self._network.detect_faces(np.ascontiguousarray(image))
         if not len(faces):
             return Detections.empty()

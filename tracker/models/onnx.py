@@ -55,11 +55,10 @@ def best_faces(found: Detections, *, overlap: float) -> Detections:
 def _with_free_size(path: Path) -> bytes:
     """Return the model with any batch, height and width in place of fixed ones."""
     import onnx
-    from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load(str(path))
-    except DecodeError as error:
+    except Exception as error:  # protobuf's own, and those of the file
         raise ModelError(f"{path} is no ONNX model: {error}; fetch the file again") from error
     initial = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initial]
