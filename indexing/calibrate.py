@@ -115,6 +115,10 @@ class Calibration:
             raise FacetrackError(f"false accept rate {far}: {FARS[-1]:g} to {FARS[0]:g} are known; give one between")
         return float(np.interp(-np.log10(far), -np.log10(FARS), self.thresholds))
 
+    def far(self, similarity: float) -> float:
+        """Return the share of pairs of two people that reach ``similarity``, within the table's 1e-6 to 0.1."""
+        return float(10 ** -np.interp(similarity, self.thresholds, -np.log10(FARS)))
+
     def cluster_threshold(self, rows: Float32, *, anchored: NDArray[np.bool_] | None = None) -> float:
         """Return the similarity at which a clustering of ``rows`` is cut, see `FALSE_PER_MISSED`.
 

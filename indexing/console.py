@@ -203,7 +203,9 @@ def _moment(seen: Row | None) -> str | None:
 
 def appearances(rows: Sequence[Row]) -> None:
     """Print the table of appearances."""
-    cells = [(row["video"], row["identity"], row["name"] or UNKNOWN, clock(row["start"]), clock(row["end"])) for row in rows]
+    cells = [
+        (row["video"], row["identity"], row["name"] or UNKNOWN, clock(row["start"]), clock(row["end"])) for row in rows
+    ]
     table(("video", "id>", "person", "start>", "end>"), cells)
 
 

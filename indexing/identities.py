@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,27 @@ from tracker.types import Float32, Float64
 
 Int64 = NDArray[np.int64]
 
-QUALITY_FLOOR = 0.03
-"""Quality (`tracker.align.quality`) below which a track founds no identity: too small, too blurred or turned away."""
+QUALITY_FLOOR = 0.02
+"""Quality (`tracker.align.quality`) below which a track waits until the others are clustered: full profile, or a blur."""
+
+FOUNDING_FRAMES = 10
+"""Frames from which a track below the floor that joins nobody is a person all the same, and not a passing shadow."""
+
+SAME_SHOT_FAR = 1e-4
+"""Two tracks of one shot that the tracker did not join are one person only where fewer strangers than this are as alike.
+
+Who leaves a picture seldom comes back before the cut, while light, blur and bent heads that strangers share within a shot
+make them alike.
+"""
 
 MEDOID_FAR = 0.1
 """Keyframes of a track that are less alike than a tenth of all strangers are no evidence of one face."""
 
-MARGIN = 10.0
-"""A poor track joins the nearest identity if the next is farther by what makes false accepts so many times as rare."""
+MARGIN = 1.5
+"""A waiting track joins an identity if this many times fewer strangers are as near to it as to the next one."""
+
+SLACK = 2.0
+"""It may do so at a false accept rate this many times that of the cut, as the margin speaks for it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +90,7 @@ def assign(
     ordered = sorted(tracks, key=lambda track: track.key)
     scale = for_database(ordered, embeddings) if scale is None else scale
     identities = {t.key: t.identity_id for t in ordered if t.identity_id is not None} if known is None else known
-    evidence = _Evidence.of(ordered, embeddings, identities, floor=scale.threshold(MEDOID_FAR))
+    evidence = _Evidence.of(ordered, embeddings, identities, scale)
     decent = evidence.seen & ((evidence.identities >= 0) | (evidence.qualities >= quality_floor))
     items = _Items.of(evidence, np.flatnonzero(decent))
     threshold = items.threshold(scale) if far is None else scale.threshold(far)
@@ -102,26 +116,43 @@ class _Evidence:
     qualities: Float64
     identities: Int64
     seen: NDArray[np.bool_]
+    frames: Int64
     rows: Float32
     apart: Constraints
 
     @classmethod
     def of(
-        cls, tracks: Sequence[TrackRecord], embeddings: TrackEmbeddings, known: Mapping[int, int], *, floor: float
+        cls, tracks: Sequence[TrackRecord], embeddings: TrackEmbeddings, known: Mapping[int, int], scale: Calibration
     ) -> _Evidence:
         keys = np.array([track.key for track in tracks], np.int64)
         shared = co_occurring(
             *([getattr(t, name) for t in tracks] for name in ("video_id", "first_frame", "end_frame"))
         )
-        rows, seen = templates(keys, embeddings, floor=floor)
+        rows, seen = templates(keys, embeddings, floor=scale.threshold(MEDOID_FAR))
+        doubtful = _unlike_in_shot(tracks, rows, scale.threshold(SAME_SHOT_FAR))
         return cls(
             keys,
             np.array([track.quality for track in tracks], np.float64),
             np.array([known.get(track.key, -1) for track in tracks], np.int64),
             seen,
+            np.array([track.frame_count for track in tracks], np.int64),
             rows,
-            Constraints(len(tracks), shared),
+            Constraints(len(tracks), np.concatenate([shared, doubtful])),
         )
+
+
+def _unlike_in_shot(tracks: Sequence[TrackRecord], rows: Float32, limit: float) -> Int64:
+    """Return ``(P, 2)`` positions of tracks of one shot that are less alike than ``limit``, see `SAME_SHOT_FAR`."""
+    shots: dict[tuple[int, int], list[int]] = {}
+    for position, track in enumerate(tracks):
+        shots.setdefault((track.video_id, track.shot), []).append(position)
+    pairs = [
+        (a, b)
+        for members in shots.values()
+        for a, b in combinations(members, 2)
+        if float(rows[a] @ rows[b]) < limit
+    ]
+    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def templates(
@@ -176,31 +207,48 @@ def _without(rules: Constraints, items: Int64) -> Constraints:
 
 
 def _attach(evidence: _Evidence, labels: Int64, scale: Calibration, threshold: float) -> Int64:
-    """Return ``labels`` with the poor tracks joined to the cluster that is clearly nearest, if it is free just then.
+    """Return ``labels`` with the waiting tracks joined to the cluster that is clearly nearest of those free in their frames.
 
-    The nearest of all tracks goes first. A cluster that is nearest but not free leaves the track unknown: it is a
-    mirror, a picture, or a double of the face beside it.
+    The clearest goes first, as each one that joins takes its cluster from those beside it. Long ones that are left found
+    clusters of their own.
     """
-    poor = np.flatnonzero(evidence.seen & (labels == -1))
-    if not len(poor) or labels.max(initial=-1) < 0:
-        return labels
     joined, apart = labels.copy(), evidence.apart.neighbours()
-    means, _ = cluster.cluster_means(evidence.rows[labels >= 0], np.ones((labels >= 0).sum()), labels[labels >= 0])
-    similarities = evidence.rows[poor] @ means.T
-    for place in np.argsort(-similarities.max(axis=1), kind="stable").tolist():
-        nearest, clear = _clear(similarities[place], threshold, scale)
-        taken = {int(joined[other]) for other in apart[poor[place]]}
-        if clear and nearest not in taken:
-            joined[poor[place]] = nearest
+    waiting = np.flatnonzero(evidence.seen & (labels == -1)).tolist()
+    limit = scale.threshold(min(scale.far(threshold) * SLACK, float(FARS[0])))
+    while waiting and (found := _clearest(evidence, joined, waiting, apart, scale, limit)):
+        track, cluster_of_track = found
+        joined[track] = cluster_of_track
+        waiting.remove(track)
+    for track in waiting:
+        if evidence.frames[track] >= FOUNDING_FRAMES:
+            joined[track] = joined.max(initial=-1) + 1
     return joined
 
 
-def _clear(similarities: Float32, threshold: float, scale: Calibration) -> tuple[int, bool]:
-    nearest = int(np.argmax(similarities))
-    second = float(np.partition(similarities, -2)[-2]) if len(similarities) > 1 else -1.0
-    margin = scale.threshold(float(FARS[0]) / MARGIN) - scale.threshold(float(FARS[0]))
-    best = float(similarities[nearest])
-    return nearest, best >= threshold and best - second >= margin
+def _clearest(
+    evidence: _Evidence,
+    labels: Int64,
+    waiting: Sequence[int],
+    apart: Sequence[set[int]],
+    scale: Calibration,
+    limit: float,
+) -> tuple[int, int] | None:
+    """Return the waiting track that is nearest to a cluster it may join, and that cluster; None if there is none."""
+    inside = labels >= 0
+    if not inside.any():
+        return None
+    means, _ = cluster.cluster_means(evidence.rows[inside], np.ones(inside.sum()), labels[inside])
+    best: tuple[float, int, int] | None = None
+    for track in waiting:
+        similarities = means @ evidence.rows[track]
+        similarities[[int(labels[other]) for other in apart[track] if labels[other] >= 0]] = -1
+        nearest, second = np.argsort(-similarities, kind="stable")[:2].tolist() if len(means) > 1 else (0, None)
+        similarity = float(similarities[nearest])
+        rival = -1.0 if second is None else float(similarities[second])
+        clear = similarity >= limit and scale.far(similarity) * MARGIN <= scale.far(rival)
+        if clear and (best is None or similarity > best[0]):
+            best = (similarity, track, nearest)
+    return best and best[1:]
 
 
 def _assignment(evidence: _Evidence, labels: Int64, scale: Calibration) -> Assignment:

@@ -61,7 +61,13 @@ def color(identity_id: int | None) -> Color:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One line of a panel: a person, or all unknown ones together."""
+    """One line of a panel: a person, or all unknown ones together.
+
+    Attributes:
+        identity: Who; None: the unknown ones.
+        appearances: When they are seen in the video.
+        records: Their tracks in it.
+    """
 
     identity: Identity | None
     appearances: tuple[Appearance, ...]
@@ -69,6 +75,7 @@ class Lane:
 
     @property
     def screen_time(self) -> float:
+        """Seconds of all appearances together."""
         return sum(seen.segment.duration for seen in self.appearances)
 
 
@@ -98,6 +105,7 @@ def draw_timeline(store: Store, output: Path, *, videos: Sequence[VideoRecord] |
 
 
 def lanes_of(store: Store, video: VideoRecord) -> list[Lane]:
+    """Return the lanes of a video: its people by falling screen time, then all unknown ones in one."""
     people = {identity.identity_id: identity for identity in store.identities()}
     seen: dict[int | None, list[Appearance]] = defaultdict(list)
     for appearance in store.appearances(video_id=video.video_id):

@@ -179,7 +179,7 @@ def jpeg(image: Image) -> bytes:
     """Return an ``(H, W, 3)`` uint8 BGR picture as a JPEG file; nothing for an empty one."""
     if not image.size:
         return b""
-    import cv2
+    from tracker.headless import cv2
 
     done, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:

@@ -89,19 +89,34 @@ def test_what_a_user_has_merged_stays_merged_even_in_one_frame(scale: Calibratio
     assert result.groups == ((5, (1, 2)), (None, (3,)))
 
 
-def test_a_poor_track_joins_but_founds_nothing(scale: Calibration) -> None:
+def test_a_poor_track_joins_and_founds_nothing_where_it_is_short(scale: Calibration) -> None:
     people = {1: 0, 2: 1, 3: 0, 4: 2}
-    tracks = [track(1), track(2), track(3, video=2, quality=0.01), track(4, video=3, quality=0.01)]
+    tracks = [track(1), track(2), track(3, video=2, quality=0.01), track(4, video=3, quality=0.01, end=4)]
     result = assign(tracks, rows(people), scale=scale)
     assert result.groups == ((None, (1, 3)), (None, (2,)))
     assert result.unknown == (4,)
     assert 4 not in result.confidences
 
 
+def test_a_long_poor_track_that_is_like_nobody_is_a_person(scale: Calibration) -> None:
+    tracks = [track(1), track(2, video=2, quality=0.01, end=200)]
+    assert assign(tracks, rows({1: 0, 2: 1}), scale=scale).groups == ((None, (1,)), (None, (2,)))
+
+
 def test_a_poor_track_does_not_join_the_person_beside_it(scale: Calibration) -> None:
-    result = assign([track(1), track(2, quality=0.01)], rows({1: 0, 2: 0}), scale=scale)
+    result = assign([track(1), track(2, quality=0.01, end=4)], rows({1: 0, 2: 0}), scale=scale)
     assert result.groups == ((None, (1,)),)
     assert result.unknown == (2,)
+
+
+def test_alike_tracks_of_one_shot_need_more_evidence_than_those_of_two(scale: Calibration) -> None:
+    limit = (scale.threshold(1e-3) + scale.threshold(1e-4)) / 2
+    pair = np.array([[1, 0], [limit, np.sqrt(1 - limit**2)]], np.float32)
+    vectors = TrackEmbeddings([1, 2], [1, 2], [0, 0], [0.9, 0.9], pair, "m")
+    together = assign([track(1), track(2, first=50, end=60)], vectors, scale=scale, far=1e-3)
+    apart = assign([track(1), track(2, video=2)], vectors, scale=scale, far=1e-3)
+    assert together.groups == ((None, (1,)), (None, (2,)))
+    assert apart.groups == ((None, (1, 2)),)
 
 
 def test_a_decent_face_seen_once_founds_an_identity(scale: Calibration) -> None:

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.cbook import get_sample_data
 from skimage import data
 
-from tracker.shots import ShotDetector, dissimilarity, thumbprint
+from tracker.shots import mark_shots
 from tracker.types import Frame, Image
 
 SIZE = (320, 180)
@@ -33,10 +33,7 @@ def noisy(image: Image, count: int, *, seed: int = 0) -> list[Image]:
 
 
 def cuts(images: Sequence[Image]) -> list[int]:
-    detector, decided = ShotDetector(), []
-    for index, image in enumerate(images):
-        decided += list(detector.push(Frame(index, index / 25, image)))
-    decided += list(detector.flush())
+    decided = list(mark_shots(Frame(index, index / 25, image) for index, image in enumerate(images)))
     assert [frame.index for frame, _ in decided] == list(range(len(images)))
     return [frame.index for frame, cut in decided if cut]
 
@@ -90,10 +87,3 @@ def test_a_shot_begins_after_black(portraits: tuple[Image, Image]) -> None:
     found = cuts([a] * 10 + images + [b] * 10)
     assert any(24 <= k <= 30 for k in found)
 
-
-def test_dissimilarity_is_symmetric_enough_and_zero_for_the_same(portraits: tuple[Image, Image]) -> None:
-    a, b = (thumbprint(p) for p in portraits)
-    assert dissimilarity(a, a) == pytest.approx(0, abs=1e-5)
-    assert dissimilarity(a, b) > 0.5
-    flat = np.full_like(a, 100)
-    assert dissimilarity(flat, flat) == pytest.approx(0, abs=1e-6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-import cv2
+from tracker.headless import cv2
 import numpy as np
 
 from tracker.protocols import Template

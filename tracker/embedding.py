@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
+from tracker.headless import cv2
 import numpy as np
 
 from tracker import align, models

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
+from tracker.headless import cv2
 import numpy as np
 
 from tracker import boxes as geometry

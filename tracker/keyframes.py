@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-import cv2
+from tracker.headless import cv2
 import numpy as np
 
 from tracker import align

@@ -21,7 +21,7 @@ from tracker.keyframes import Candidate, KeyframeSelector, cut_patch
 from tracker.link import join, link
 from tracker.options import TrackingOptions, options_for
 from tracker.protocols import Detector, Embedder, ScalableDetector
-from tracker.shots import ShotDetector
+from tracker.shots import mark_shots
 from tracker.types import Detections, Frame, Image, Keyframes, Source, Statistics, Track, TrackingResult
 from tracker.video import Video, open_video
 
@@ -126,16 +126,7 @@ def _workers(detector: Detector) -> int:
 
 def _with_cuts(video: Video, clock: Clock) -> Iterator[tuple[Frame, bool]]:
     """Yield the frames, each with whether a shot begins with it."""
-    frames = clock.timed("decode", video)
-    if video.info.is_image:
-        yield from ((frame, True) for frame in frames)
-        return
-    shots = ShotDetector()
-    for frame in frames:
-        with clock("shots"):
-            ready = list(shots.push(frame))
-        yield from ready
-    yield from shots.flush()
+    yield from clock.timed("decode and shots", mark_shots(video))
 
 
 def _detected_ahead(

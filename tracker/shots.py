@@ -1,124 +1,150 @@
-"""Shot boundaries: hard cuts and fades through black, found in the one pass over the frames, three frames late."""
+"""Shot boundaries in one streaming pass, a few frames behind the decoder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import cv2
+from tracker.headless import cv2
 import numpy as np
 
 from tracker.types import Float32, Frame, Image
 
-SMALL = (64, 36)
-"""Width and height to which a picture is reduced to be compared."""
+LOOKAHEAD = 3
+"""Frames that have to be seen after a frame before it is known whether it starts a shot; flashes last no longer."""
 
-_SHIFT = (12, 7)
-_CONTRAST = 64.0
+MIN_SHOT = 6
+"""Frames between two cuts at the least: a quarter of a second at 25 frames/s."""
+
+_LONG_SIDE = 64
+_SEARCH = 0.19
+_BLANK_VARIANCE = 12.0
+_NOISE_VARIANCE = 64.0
 
 
-def thumbprint(image: Image) -> Float32:
-    """Return the ``(36, 64, 3)`` float32 picture that shots are told apart by."""
-    return np.asarray(cv2.resize(image, SMALL, interpolation=cv2.INTER_AREA), np.float32)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sketch:
+    """A picture reduced to what shot boundaries need."""
+
+    pixels: Float32
+    variance: float
+
+    @classmethod
+    def of(cls, image: Image) -> _Sketch:
+        height, width = image.shape[:2]
+        scale = _LONG_SIDE / max(height, width)
+        size = max(round(width * scale), 4), max(round(height * scale), 4)
+        pixels = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
+        _, deviation = cv2.meanStdDev(pixels)
+        return cls(pixels, float(np.square(deviation).mean()))
+
+    @property
+    def blank(self) -> bool:
+        return self.variance < _BLANK_VARIANCE
 
 
-def dissimilarity(a: Float32, b: Float32) -> float:
-    """Return how unlike two pictures are, in [0, 2]: 0 for the same one, also if it has shifted or its light has changed.
+def _difference(a: _Sketch, b: _Sketch) -> float:
+    """Return how little of ``b``'s middle is found anywhere near in ``a``: 0 the same, about 1 unrelated.
 
-    One minus the best normalised cross-correlation of the middle of one picture over shifts of the other (by up to a
-    fifth of a side, so that a pan is no cut), weighed by contrast as in the structure term of SSIM (Wang et al., IEEE TIP
-    2004), so that two flat pictures are alike and a flat one is unlike a rich one.
-
-    Args:
-        a: See `thumbprint`.
-        b: See `thumbprint`.
+    It is one minus SSIM's contrast and structure term (Wang et al., 2004), so an even change of light counts nothing
+    and noise in the dark little, at the best shift, so a pan counts nothing.
     """
-    dx, dy = _SHIFT
-    middle = b[dy : SMALL[1] - dy, dx : SMALL[0] - dx]
-    correlation = float(np.clip(cv2.matchTemplate(a, middle, cv2.TM_CCOEFF_NORMED).max(), -1, 1))
-    if not np.isfinite(correlation):
-        correlation = 0.0
-    spread_a, spread_b = (float(np.mean((p - p.mean((0, 1))) ** 2)) for p in (a, b))
-    return 1 - (2 * correlation * np.sqrt(spread_a * spread_b) + _CONTRAST) / (spread_a + spread_b + _CONTRAST)
-
-
-@dataclass(frozen=True, slots=True)
-class ShotOptions:
-    """What is a cut.
-
-    Attributes:
-        threshold: Least `dissimilarity` of the frames on both sides.
-        ratio: How many times it exceeds that of the frames around: a fast pan or a crowd differs all the time.
-        flash: Frames after which a picture may come back as it was: a camera flash, not a cut.
-        shortest: Frames of a shot at least.
-        black: Mean brightness below which a frame is black.
-    """
-
-    threshold: float = 0.3
-    ratio: float = 2.5
-    flash: int = 3
-    shortest: int = 6
-    black: float = 6.0
+    height, width = b.pixels.shape[:2]
+    x, y = round(_SEARCH * width), round(_SEARCH * height)
+    middle = b.pixels[y : height - y, x : width - x]
+    correlation = float(cv2.matchTemplate(a.pixels, middle, cv2.TM_CCOEFF_NORMED).max())
+    common = 2 * min(max(correlation, 0.0), 1.0) * (a.variance * b.variance) ** 0.5
+    return 1 - (common + _NOISE_VARIANCE) / (a.variance + b.variance + _NOISE_VARIANCE)
 
 
 class ShotDetector:
-    """Tells, frame by frame, where a shot begins; holds back `ShotOptions.flash` frames to see what comes after.
+    """Finds hard cuts, and the first picture after a blank one, in frames that are handed over one by one.
 
-    The idea of a threshold that adapts to the frames around is that of PySceneDetect's AdaptiveDetector. Slow dissolves
-    and wipes are not found: tracks end in them by themselves.
+    A frame starts a shot when it differs from the frame before it by `threshold`, and `ratio` times as much as the
+    frames just before and just after do among themselves (the rolling ratio of PySceneDetect's adaptive detector),
+    and when no frame shortly after it takes up the picture before it again, as after a camera flash. Answers come
+    `LOOKAHEAD` frames late; `mark_shots` brings frames and answers together.
+
+    Args:
+        threshold: Least difference at a cut, in (0, 1).
+        ratio: Least ratio to the differences around.
     """
 
-    def __init__(self, *, options: ShotOptions | None = None) -> None:
-        self._options = options or ShotOptions()
-        self._frames: list[Frame] = []
-        self._prints: list[Float32] = []
-        self._now = 0
-        self._since = self._options.shortest
-        self._begun = False
+    def __init__(self, *, threshold: float = 0.3, ratio: float = 2.5) -> None:
+        self._threshold = threshold
+        self._ratio = ratio
+        self._sketches: deque[_Sketch] = deque(maxlen=2 * LOOKAHEAD + 2)
+        self._steps: deque[float] = deque(maxlen=2 * LOOKAHEAD + 2)
+        self._ahead = 0
+        self._since_cut = MIN_SHOT
+        self._started = False
 
-    def push(self, frame: Frame) -> Iterator[tuple[Frame, bool]]:
-        """Take in the next frame; yield those that are decided, each with whether a shot begins with it."""
-        self._frames.append(frame)
-        self._prints.append(thumbprint(frame.image))
-        while len(self._frames) - self._now > self._options.flash:
-            yield self._decide()
+    def update(self, image: Image) -> bool | None:
+        """Take the next frame; return whether the one `LOOKAHEAD` frames ago starts a shot, None if there is none.
 
-    def flush(self) -> Iterator[tuple[Frame, bool]]:
-        """Yield the frames that are left at the end of the video."""
-        while self._now < len(self._frames):
-            yield self._decide()
+        Args:
+            image: ``(H, W, 3)`` uint8 BGR, all of one size.
+        """
+        sketch = _Sketch.of(image)
+        self._steps.append(_difference(self._sketches[-1], sketch) if self._sketches else 0.0)
+        self._sketches.append(sketch)
+        self._ahead += 1
+        return self._decide() if self._ahead > LOOKAHEAD else None
 
-    def _decide(self) -> tuple[Frame, bool]:
-        frame = self._frames[self._now]
-        cut = not self._begun or (self._since >= self._options.shortest and self._is_cut())
-        self._begun = True
-        self._since = 1 if cut else self._since + 1
-        self._now += 1
-        behind = self._now - self._options.flash - 2
-        if behind > 0:
-            del self._frames[:behind], self._prints[:behind]
-            self._now -= behind
-        return frame, cut
+    def finish(self) -> list[bool]:
+        """Return the answers for the last frames, of which no more follow; the next frame begins a new video."""
+        answers = [self._decide() for _ in range(self._ahead)]
+        self.__init__(threshold=self._threshold, ratio=self._ratio)  # type: ignore[misc]
+        return answers
 
-    def _is_cut(self) -> bool:
-        before, after = self._prints[: self._now], self._prints[self._now :]
-        if self._is_black(before[-1]) and not self._is_black(after[0]):
-            return True
-        step = dissimilarity(before[-1], after[0])
-        if step < self._options.threshold:
+    def _decide(self) -> bool:
+        position = len(self._sketches) - self._ahead
+        self._ahead -= 1
+        first = not self._started
+        self._started = True
+        cut = first or (self._since_cut >= MIN_SHOT and (self._is_cut(position) or self._leaves_blank(position)))
+        self._since_cut = 1 if cut else self._since_cut + 1
+        return cut
+
+    def _is_cut(self, at: int) -> bool:
+        step = self._steps[at]
+        if step < self._threshold or step < self._ratio * self._motion(at):
             return False
-        around = max(_mean_step(before[-3:]), _mean_step(after[:3]))
-        return step >= self._options.ratio * (0.02 + around) and not self._comes_back(before, after, step)
+        return self._lasts(at)
 
-    def _comes_back(self, before: list[Float32], after: list[Float32], step: float) -> bool:
-        """Return whether a frame soon after looks like the one before, or a frame soon before like the one after."""
-        pairs = [(before[-1], p) for p in after[1:]] + [(p, after[0]) for p in before[:-1]]
-        return any(dissimilarity(a, b) < step / 2 for a, b in pairs)
+    def _motion(self, at: int) -> float:
+        steps = list(self._steps)
+        before, after = steps[max(at - 2, 0) : at], steps[at + 1 : at + 3]
+        return max(float(np.mean(part)) if part else 0.0 for part in (before, after))
 
-    def _is_black(self, small: Float32) -> bool:
-        return float(small.mean()) < self._options.black
+    def _lasts(self, at: int) -> bool:
+        sketches = list(self._sketches)
+        later = (_difference(sketches[at - 1], b) for b in sketches[at + 1 : at + 1 + LOOKAHEAD])
+        earlier = (_difference(a, sketches[at]) for a in sketches[max(at - 1 - LOOKAHEAD, 0) : at - 1])
+        return all(d >= self._threshold for part in (later, earlier) for d in part)
+
+    def _leaves_blank(self, at: int) -> bool:
+        sketches = list(self._sketches)
+        before = sketches[max(at - LOOKAHEAD, 0) : at]
+        return not sketches[at].blank and len(before) == LOOKAHEAD and all(s.blank for s in before)
 
 
-def _mean_step(prints: list[Float32]) -> float:
-    steps = [dissimilarity(a, b) for a, b in zip(prints, prints[1:], strict=False)]
-    return float(np.mean(steps)) if steps else 0.0
+def mark_shots(frames: Iterable[Frame], detector: ShotDetector | None = None) -> Iterator[tuple[Frame, bool]]:
+    """Yield every frame with whether it starts a shot; the first does. Holds back `LOOKAHEAD` frames at the most.
+
+    Example:
+        >>> dark, light = np.zeros((36, 64, 3), np.uint8), np.indices((36, 64, 3)).sum(0).astype(np.uint8) * 9
+        >>> frames = [Frame(i, i / 25, dark if i < 10 else light) for i in range(20)]
+        >>> [frame.index for frame, starts in mark_shots(frames) if starts]
+        [0, 10]
+    """
+    detector = detector or ShotDetector()
+    waiting: deque[Frame] = deque()
+    for frame in frames:
+        waiting.append(frame)
+        answer = detector.update(frame.image)
+        if answer is not None:
+            yield waiting.popleft(), answer
+    for answer in detector.finish():
+        yield waiting.popleft(), answer

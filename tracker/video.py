@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import av
 import av.error
-import cv2
+from tracker.headless import cv2
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
+from tracker.headless import cv2
 import numpy as np
 
 from tracker import weights

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
+from tracker.headless import cv2
 import numpy as np
 
 from tracker import boxes as geometry

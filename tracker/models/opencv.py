@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
+from tracker.headless import cv2
 import numpy as np
 
 from tracker import boxes as geometry
