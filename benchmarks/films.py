@@ -91,7 +91,10 @@ def shots_of(data: Path, clip: str, frames: int) -> list[tuple[int, int]]:
 
 
 def plan(
-    rng: np.random.Generator, sizes: dict[str, tuple[int, int, int]], data: Path, labels: dict[str, dict[int, list[Label]]]
+    rng: np.random.Generator,
+    sizes: dict[str, tuple[int, int, int]],
+    data: Path,
+    labels: dict[str, dict[int, list[Label]]],
 ) -> Iterator[Cut]:
     """Yield cuts without end, from clips in turn; only such as show a labelled face."""
     while True:

@@ -273,6 +273,24 @@ def _check_selection(which: Sequence[str] | None, everything: bool) -> None:
 
 
 @app.command()
+def render(
+    video: Annotated[str, typer.Argument(help="Path, id or file name.", metavar="VIDEO")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="MP4, MKV or MOV.", metavar="FILE")],
+    db: Database = Path("facetrack.db"),
+    verbose: Verbose = False,
+) -> None:
+    """Write the video with boxes, names and track ids; the sound is kept."""
+    from indexing import console
+    from indexing.annotate import annotate
+
+    with indexing.Store(db, must_exist=True) as store, console.watch() as watcher:
+        record = store.resolve_video(video)
+        watcher.start(record.path, record.frame_count)
+        annotate(store, record, output, advance=watcher.advance)
+    typer.echo(output)
+
+
+@app.command()
 def timeline(
     which: Annotated[
         list[str] | None, typer.Argument(help="Videos, or folders; none: all.", metavar="VIDEO...")
@@ -357,6 +375,26 @@ def evaluate(
     draw_roc(result.curve, roc, title=f"{result.embedder_id} on {folder.name}")
     values = {**result.to_dict(), "roc": str(roc)}
     _print_json(values) if as_json else console.figures([*figures(values), ("ROC picture", str(roc))])
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where all is written.", metavar="FOLDER")] = Path("facetrack-demo"),
+    models_dir: ModelsDir = None,
+    as_json: AsJson = False,
+    profile: Profile = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a clip of two people, process it, and score what was found against the exact truth."""
+    from indexing import console
+    from indexing.showcase import showcase
+
+    with console.watch() as watcher:
+        shown = showcase(out, models_dir=models_dir, progress=watcher)
+    _print_json(shown.to_dict()) if as_json else console.people(shown.people)
+    if not as_json:
+        console.figures(shown.figures())
+    _finish(watcher, profile)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexing.report import Row, clock, printable, seconds_of_stages
+from indexing.report import UNKNOWN, Row, clock, printable, seconds_of_stages
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0
 """Seconds between two lines of progress where there is no terminal."""
-
-UNKNOWN = "Unknown"
-"""Shown in place of a name."""
 
 WIDE = 200
 """Columns of a table where there is no terminal: nothing is cut."""
@@ -228,7 +225,7 @@ def _match(row: Row) -> tuple[Any, ...]:
     seen = [f"{Path(a['video']).name} {clock(a['start'])}-{clock(a['end'])}" for a in row["appearances"]]
     more = f" and {len(seen) - 5} more" if len(seen) > 5 else ""
     figures = f"{row['probability']:.1%}", f"{row['similarity']:.3f}"
-    return row["identity"], row["name"] or UNKNOWN, *figures, "\n".join(seen[:5]) + more, row["thumbnail"]
+    return row["identity"], row["name"] or UNKNOWN, *figures, "; ".join(seen[:5]) + more, row["thumbnail"]
 
 
 def profile(watcher: Watcher) -> None:

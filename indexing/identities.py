@@ -147,10 +147,7 @@ def _unlike_in_shot(tracks: Sequence[TrackRecord], rows: Float32, limit: float) 
     for position, track in enumerate(tracks):
         shots.setdefault((track.video_id, track.shot), []).append(position)
     pairs = [
-        (a, b)
-        for members in shots.values()
-        for a, b in combinations(members, 2)
-        if float(rows[a] @ rows[b]) < limit
+        (a, b) for members in shots.values() for a, b in combinations(members, 2) if float(rows[a] @ rows[b]) < limit
     ]
     return np.array(pairs, np.int64).reshape(-1, 2)
 

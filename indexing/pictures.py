@@ -23,7 +23,7 @@ from PIL import Image as PillowImage
 from PIL import ImageOps
 
 from indexing.files import replacing
-from indexing.report import clock
+from indexing.report import UNKNOWN, clock
 from indexing.store import Store
 from indexing.types import Appearance, Identity, TrackRecord, VideoRecord
 from tracker.errors import FacetrackError
@@ -202,7 +202,7 @@ def _draw_label(ax: Axes, store: Store, row: int, lane: Lane) -> None:
             image, **place, xybox=(-(_LEFT - 0.42) * 72, 0), boxcoords="offset points", pad=0.04, bboxprops=frame
         )
         ax.add_artist(box)
-    label = _plain(lane.identity.label, 20) if lane.identity else "Unknown"
+    label = _plain(lane.identity.label, 20) if lane.identity else UNKNOWN
     count = len(lane.appearances)
     facts = f"{lane.screen_time:.1f} s  ·  {count} appearance{'s' * (count != 1)}"
     text: _Style = {**place, "textcoords": "offset points", "ha": "left"}

@@ -16,7 +16,8 @@ from tracker.types import Keyframes, Statistics, VideoInfo
 
 if TYPE_CHECKING:
     from indexing.store import Store
-    from tracker.pipeline import Models, TrackingOptions
+    from tracker.embedding import Models
+    from tracker.options import TrackingOptions
     from tracker.protocols import Detector, Embedder
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,8 @@ def process(
         FacetrackError: if a model is unknown or missing, or the store holds vectors of another embedder.
         ValueError: if an option is out of its range.
     """
-    from tracker.pipeline import load_models, options_for
+    from tracker.embedding import load_models
+    from tracker.options import options_for
 
     identities.check_clusterer(clusterer)
     options = options_for(preset, detect_every=detect_every)
@@ -161,7 +163,8 @@ def reembed(
     Raises:
         FacetrackError: if a file is gone or has changed; nothing is stored then.
     """
-    from tracker.pipeline import embed_keyframes, load_models
+    from tracker.embedding import load_models
+    from tracker.pipeline import embed_keyframes
     from tracker.video import open_video
 
     models = load_models(embedder=embedder, models_dir=models_dir)
@@ -201,7 +204,9 @@ def _add(path: Path, store: Store, models: Models, options: TrackingOptions, wat
             info = video.info
             known = store.find_video(info.content_hash)
             if known and _is_same(known, models, options):
-                return Outcome(path, "unchanged", f"already there as {known.path}, same models and settings", known.video_id)
+                return Outcome(
+                    path, "unchanged", f"already there as {known.path}, same models and settings", known.video_id
+                )
             watcher.start(path, round(info.fps * info.duration) or None if not info.is_image else 1)
             result = track_video(models, video, options=options, advance=watcher.advance)
         video_id = store.add_video(result, replace=known is not None)
@@ -231,4 +236,3 @@ def _check_unchanged(record: VideoRecord, info: VideoInfo) -> None:
 
 def _state(store: Store, clusterer: str, far: float | None) -> Any:
     return [store.embeddings_revision, clusterer, far]
-

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from indexing import calibrate, cluster
 from indexing.calibrate import Calibration
 from indexing.index import Hits, load_or_rebuild
+from indexing.report import UNKNOWN
 from indexing.store import Store
 from indexing.types import Appearance, Identity, Match, TrackRecord
 from tracker.errors import FacetrackError
@@ -59,7 +60,7 @@ class Found:
     @property
     def label(self) -> str:
         """The person's name, or "Person 3"; "Unknown"."""
-        return self.identity.label if self.identity else "Unknown"
+        return self.identity.label if self.identity else UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, eq=False)

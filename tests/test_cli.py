@@ -21,7 +21,9 @@ from typer.testing import CliRunner, Result
 
 from indexing import Store, console
 from indexing.cli import app
+from indexing.pictures import color
 from tracker.errors import FacetrackError
+from tracker.video import open_video
 
 ROOT = Path(__file__).parents[1]
 HOPPER = Path(get_sample_data("grace_hopper.jpg", asfileobj=False))
@@ -303,6 +305,27 @@ def test_the_picture_of_who_is_seen_when_is_written(db: Path, tmp_path: Path) ->
     assert (tmp_path / "when.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_rendered_video_has_every_frame_and_the_boxes(db: Path, media: Path, tmp_path: Path) -> None:
+    facetrack("render", "flight.mp4", "-o", tmp_path / "annotated.mp4", "--db", db)
+    with open_video(tmp_path / "annotated.mp4") as made, open_video(media / "flight.mp4") as source:
+        pairs = list(zip(made, source, strict=True))
+    tint = np.array(color(1))[::-1] * 255
+    assert len(pairs) == 12
+    assert all((np.abs(a.image - tint).max(axis=2) < 40).sum() > 100 for a, _ in pairs)
+    assert all(a.timestamp == pytest.approx(b.timestamp, abs=1e-3) for a, b in pairs)
+
+
+def test_a_video_that_has_changed_is_not_rendered(media: Path, tmp_path: Path) -> None:
+    db, clip = tmp_path / "facetrack.db", tmp_path / "clip.png"
+    shutil.copy(media / "blank.png", clip)
+    facetrack("add", clip, "--db", db)
+    cv2.imwrite(str(clip), np.zeros((90, 120, 3), np.uint8))
+    assert "not the file" in facetrack("render", clip, "-o", tmp_path / "o.png", "--db", db, ends=1).stderr
+    clip.unlink()
+    facetrack("render", clip, "-o", tmp_path / "o.png", "--db", db, ends=1)
+    assert not (tmp_path / "o.png").exists()
+
+
 # ---- models, evaluate
 
 
@@ -333,6 +356,22 @@ def test_an_evaluation_of_two_people_has_perfect_figures(tmp_path: Path) -> None
     assert figures["bcubed_f"] == 1.0
     assert (tmp_path / "roc.png").is_file()
     assert "sub-folder" in facetrack("evaluate", tmp_path / "faces" / "hopper", ends=1).stderr
+
+
+# ---- demo
+
+
+def test_the_demo_finds_its_two_people_and_spares_other_databases(tmp_path: Path) -> None:
+    shown = json.loads(facetrack("demo", "--out", tmp_path / "demo", "--json").stdout)
+    assert [row["identity"] for row in sorted(shown["people"], key=lambda row: row["identity"])] == [1, 2]
+    assert shown["score"]["recall"] > 0.9
+    assert shown["score"]["precision"] > 0.95
+    assert shown["score"]["idf1"] > 0.9
+    assert all(Path(path).stat().st_size for path in shown["files"])
+    assert {"demo.mp4", "demo.db", "annotated.mp4", "timeline.png", "1.jpg"} <= {Path(p).name for p in shown["files"]}
+    with Store(tmp_path / "demo" / "demo.db") as store:
+        store.add_video(make_result("mine.mp4", embedder_id=str(store.embedder_id), dimension=128))
+    assert "--out" in facetrack("demo", "--out", tmp_path / "demo", ends=1).stderr
 
 
 # ---- console

@@ -84,7 +84,7 @@ def test_an_empty_database_is_told(tmp_path: Path) -> None:
 
 
 def test_another_embedder_is_refused_with_the_way_out(store: Store) -> None:
-    with pytest.raises(FacetrackError, match="fake-embedder.*--embedder"):
+    with pytest.raises(FacetrackError, match=r"fake-embedder.*--embedder"):
         search(store, [HOPPER])
 
 

@@ -86,4 +86,3 @@ def test_a_shot_begins_after_black(portraits: tuple[Image, Image]) -> None:
     images = [(a * k).astype(np.uint8) for k in down] + [a * 0] * 4 + [(b * k).astype(np.uint8) for k in up]
     found = cuts([a] * 10 + images + [b] * 10)
     assert any(24 <= k <= 30 for k in found)
-

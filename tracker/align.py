@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from tracker.headless import cv2
 import numpy as np
 
+from tracker.headless import cv2
 from tracker.protocols import Template
 from tracker.types import Float32, Float64, Image
 

@@ -220,7 +220,9 @@ class Associator:
         options = self._options
         free = np.array([row not in taken for row in range(len(detections))], bool)
         high = np.flatnonzero(free & (detections.scores >= options.start_score))
-        low = np.flatnonzero(free & (detections.scores >= options.keep_score) & (detections.scores < options.start_score))
+        low = np.flatnonzero(
+            free & (detections.scores >= options.keep_score) & (detections.scores < options.start_score)
+        )
         waiting = list(range(len(tracklets)))
         hits: list[tuple[Tracklet, int]] = []
         for rows in (high, low):
@@ -275,9 +277,7 @@ class Associator:
         carried = [t for t in self.active if t.sources[-1] is Source.FLOW]
         if not seen or not carried:
             return
-        overlaps = geometry.containment(
-            np.stack([t.boxes[-1] for t in carried]), np.stack([t.boxes[-1] for t in seen])
-        )
+        overlaps = geometry.containment(np.stack([t.boxes[-1] for t in carried]), np.stack([t.boxes[-1] for t in seen]))
         for tracklet, overlap in zip(carried, overlaps.max(axis=1), strict=True):
             if overlap > 0.6:
                 tracklet.trim(frame)

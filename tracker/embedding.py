@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracker.headless import cv2
 import numpy as np
 
 from tracker import align, models
 from tracker.clock import Clock
+from tracker.headless import cv2
 from tracker.keyframes import Candidate
 from tracker.protocols import Detector, Embedder, LandmarkModel
 from tracker.types import Float32, Image, Keyframes
@@ -77,7 +77,7 @@ def embed(loaded: Models, candidates: Sequence[Candidate], *, clock: Clock | Non
 
 
 def _crop(loaded: Models, candidate: Candidate) -> Image:
-    mesh = loaded.landmarks and loaded.landmarks.landmarks(candidate.patch, candidate.box)
+    mesh = None if loaded.landmarks is None else loaded.landmarks.landmarks(candidate.patch, candidate.box)
     return align.align(candidate.patch, candidate.landmarks, loaded.embedder.template, mesh=mesh)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from tracker.headless import cv2
 import numpy as np
 
 from tracker import boxes as geometry
-from tracker.types import Carried, Float32, Image, UInt8
+from tracker.headless import cv2
+from tracker.types import Carried, Float32, Image, Int64, UInt8
 
 FLOW_WIDTH = 640
 
@@ -75,7 +76,7 @@ class LucasKanade:
                 carried[index], confidences[index] = box_moved / scale, confidence
         return Carried(carried, confidences)
 
-    def _points(self, grey: UInt8, boxes: Float32) -> tuple[Float32, np.ndarray]:
+    def _points(self, grey: UInt8, boxes: Float32) -> tuple[Float32, Int64]:
         height, width = grey.shape
         found, owner = [], []
         for index, box in enumerate(boxes):
@@ -90,7 +91,7 @@ class LucasKanade:
             return np.empty((0, 2), np.float32)
         xs = np.linspace(box[0], box[2], self.grid)
         ys = np.linspace(box[1], box[3], self.grid)
-        return np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32)
+        return np.asarray(np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2), np.float32)
 
     def _corner_points(self, grey: UInt8, box: Float32) -> Float32:
         x1, y1, x2, y2 = np.round(box).astype(int)
@@ -104,9 +105,10 @@ class LucasKanade:
 
     def _follow(self, previous: UInt8, current: UInt8, points: Float32) -> tuple[Float32, Float32]:
         """Return where the points lie in the current picture and their forward-backward errors, inf where lost."""
-        options = {"winSize": (self.window, self.window), "maxLevel": 3}
-        moved, there, _ = cv2.calcOpticalFlowPyrLK(previous, current, points, None, **options)
-        returned, back, _ = cv2.calcOpticalFlowPyrLK(current, previous, moved, None, **options)
+        options: dict[str, Any] = {"winSize": (self.window, self.window), "maxLevel": 3}
+        follow: Any = cv2.calcOpticalFlowPyrLK
+        moved, there, _ = follow(previous, current, points, None, **options)
+        returned, back, _ = follow(current, previous, moved, None, **options)
         error = np.linalg.norm(returned - points, axis=1)
         error[(there.ravel() == 0) | (back.ravel() == 0)] = np.inf
         return np.asarray(moved, np.float32), np.asarray(error, np.float32)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from tracker.headless import cv2
 import numpy as np
 
 from tracker import align
 from tracker import boxes as geometry
+from tracker.headless import cv2
 from tracker.types import Float32, Image
 
 PATCH_SIDE = 400
@@ -31,8 +31,8 @@ class KeyframeOptions:
     """How many views are embedded.
 
     Attributes:
-        window: Seconds in which one view of each pose is kept; doubled each time a track has `generation` more keyframes,
-            so that their number grows with the logarithm of its length.
+        window: Seconds in which one view of each pose is kept; doubled each time a track has `generation` more
+            keyframes, so that their number grows with the logarithm of its length.
         generation: See `window`.
         spacing: Frames of a track that one keyframe stands for at least.
     """
@@ -154,7 +154,7 @@ class KeyframeSelector:
         return released
 
     def flush(self) -> list[Candidate]:
-        """End the window; return its candidates in order of time: as many as the frames seen allow, at least one a track."""
+        """End the window; return its candidates in order of time: one in `spacing` frames, at least one a track."""
         allowed = max(round(self._frames / self.options.spacing), 1 if self._chosen == 0 else 0)
         ranked = sorted(self._best.values(), key=lambda c: (-c.quality, c.frame))[:allowed]
         self._opened, self._best, self._frames = None, {}, 0

@@ -22,7 +22,7 @@ class LinkOptions:
         reach: Sides of the face that it may move meanwhile.
         growth: Greatest ratio of the sizes before and after.
         overlap: IoU of the boxes before and after at which place alone carries over a gap, without appearance.
-        swap: The crossing of two faces counts as a swap if exchanging them makes their mean distances this many times smaller.
+        swap: The crossing of two faces counts as a swap if exchanging them brings their mean distance below this share.
     """
 
     gap: float = 1.0
@@ -64,9 +64,7 @@ def link(
     return _chains(tracklets, follower)
 
 
-def _crossings(
-    tracklets: Sequence[Tracklet], templates: Mapping[int, Float32], options: LinkOptions
-) -> dict[int, int]:
+def _crossings(tracklets: Sequence[Tracklet], templates: Mapping[int, Float32], options: LinkOptions) -> dict[int, int]:
     """Return who goes on as whom after crossings: as flow and detections said, unless appearance says otherwise."""
     rows = {t.number: k for k, t in enumerate(tracklets)}
     follower = {

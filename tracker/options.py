@@ -16,8 +16,8 @@ class DetectionOptions:
     Attributes:
         every: Frames from one run of the detector to the next; flow carries the boxes in between.
         closer_every: Seconds from one closer look, for small faces, to the next; each shot begins with one.
-        face_pixels: The picture is reduced for the detector as far as the smallest face that is followed keeps this side
-            in pixels, where the detector can look at any size; 0: never reduced.
+        face_pixels: The picture is reduced for the detector as far as the smallest face that is followed keeps this
+            side in pixels, where the detector can look at any size; 0: never reduced.
     """
 
     every: int = 1

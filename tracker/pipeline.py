@@ -151,9 +151,7 @@ class _Run:
         self._models, self._options, self._clock, self._pool = loaded, options, clock, pool
         self._fps = video.info.fps or 25.0
         self._single = video.info.is_image
-        self._associator = Associator(
-            LucasKanade(), width=video.info.width, fps=self._fps, options=options.association
-        )
+        self._associator = Associator(LucasKanade(), width=video.info.width, fps=self._fps, options=options.association)
         self._selectors: dict[int, KeyframeSelector] = {}
         self._views: dict[int, list[View]] = defaultdict(list)
         self._waiting: list[tuple[int, Candidate]] = []
@@ -188,7 +186,7 @@ class _Run:
             return detector.detect(image)
 
     def _look_size(self, image: Image) -> int | None:
-        """Return the longer side at which the faces that are followed are large enough still; None: the detector's own."""
+        """Return the longer side at which the followed faces are large enough still; None: the detector's own."""
         detector, pixels = self._models.detector, self._options.detection.face_pixels
         if not pixels or not self._associator.active or not isinstance(detector, ScalableDetector):
             return None

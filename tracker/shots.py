@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tracker.headless import cv2
 import numpy as np
 
+from tracker.headless import cv2
 from tracker.types import Float32, Frame, Image
 
 LOOKAHEAD = 3

@@ -19,10 +19,11 @@ Image = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
 UInt8 = NDArray[np.uint8]
 
 LANDMARKS = 5
-"""Landmarks of a detection: the subject's right eye (left in the image), left eye, nose tip, right and left mouth corner."""
+"""Landmarks of a detection: right eye (the subject's; left in the image), left eye, nose tip, mouth corners right, left."""
 
 
 class Source(enum.IntEnum):
@@ -200,9 +201,7 @@ class Track:
         object.__setattr__(self, "sources", frozen(self.sources, np.uint8, (None,), "sources"))
         object.__setattr__(self, "landmarks", frozen(self.landmarks, np.float32, (None, LANDMARKS, 2), "landmarks"))
         object.__setattr__(self, "thumbnail", frozen(self.thumbnail, np.uint8, (None, None, 3), "thumbnail"))
-        _same_length(
-            "Track", boxes=self.boxes, scores=self.scores, sources=self.sources, landmarks=self.landmarks
-        )
+        _same_length("Track", boxes=self.boxes, scores=self.scores, sources=self.sources, landmarks=self.landmarks)
         if not len(self.boxes):
             raise ValueError(f"track {self.track_id} has no frame")
 

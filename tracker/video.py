@@ -16,7 +16,6 @@ from typing import Any, Self
 
 import av
 import av.error
-from tracker.headless import cv2
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
@@ -27,6 +26,7 @@ from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from tracker.errors import MediaError
+from tracker.headless import cv2
 from tracker.types import Frame, Image, VideoInfo
 
 logger = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ def open_video(path: Path | str) -> Video:
         >>> from matplotlib.cbook import get_sample_data
         >>> with open_video(get_sample_data("grace_hopper.jpg", asfileobj=False)) as video:
         ...     [(frame.index, frame.timestamp, frame.image.shape) for frame in video]
-        [(0, 0.0, (606, 512, 3))]
+        [(0, 0.0, (600, 512, 3))]
     """
     path = Path(path)
     _check_file(path)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracker.headless import cv2
 import numpy as np
 
 from tracker import weights
 from tracker.errors import ModelError
+from tracker.headless import cv2
 from tracker.models.onnx import unit_rows
 from tracker.models.sessions import open_session
 from tracker.protocols import Template

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tracker.headless import cv2
 import numpy as np
 
 from tracker import boxes as geometry
 from tracker.errors import ModelError
+from tracker.headless import cv2
 from tracker.models.sessions import open_session
 from tracker.protocols import Template
 from tracker.types import Detections, Float32, Image

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from tracker.headless import cv2
 import numpy as np
 
 from tracker import boxes as geometry
 from tracker.errors import ModelError
+from tracker.headless import cv2
 from tracker.models.onnx import ARCFACE_TEMPLATE, resized, unit_rows
 from tracker.protocols import Template
 from tracker.types import Detections, Float32, Image
