@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from indexing.render import Annotation, render
-from indexing.report import UNKNOWN
+from indexing.render import Shown, render
 from indexing.store import Store
-from indexing.types import VideoRecord
+from indexing.types import UNKNOWN, VideoRecord
 from tracker.errors import MediaError
 from tracker.video import open_video
 
 
-def annotate(store: Store, video: VideoRecord, output: Path, *, advance: Callable[[int], None] | None = None) -> None:
+def annotate(store: Store, video: VideoRecord, output: Path, *, progress: Callable[[int], None] | None = None) -> None:
     """Write a video of the store with its people marked, see `indexing.render.render`.
 
     Args:
         store: The store.
         video: Which one; its file has to be where it was and be the same.
         output: The new file.
-        advance: Called with 1 after each frame.
+        progress: Called with the number of frames that are done, after each.
 
     Raises:
         MediaError: if the file is gone or has changed.
@@ -29,13 +28,13 @@ def annotate(store: Store, video: VideoRecord, output: Path, *, advance: Callabl
     with open_video(video.path) as opened:
         if opened.info.content_hash != video.info.content_hash:
             raise MediaError(f"{video.path} is not the file that was added; put that one back, or add this one")
-    render(video.path, annotations_of(store, video), output, advance=advance)
+    render(video.path, shown(store, video), output, progress=progress)
 
 
-def annotations_of(store: Store, video: VideoRecord) -> list[Annotation]:
+def shown(store: Store, video: VideoRecord) -> list[Shown]:
     """Return the tracks of a video with the names of their people."""
     labels = {identity.identity_id: identity.label for identity in store.identities()}
     return [
-        Annotation(track, UNKNOWN if record.identity_id is None else labels[record.identity_id], record.identity_id)
+        (track, UNKNOWN if record.identity_id is None else labels[record.identity_id], record.identity_id)
         for record, track in store.tracks(video.video_id)
     ]

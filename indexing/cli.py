@@ -286,7 +286,7 @@ def render(
     with indexing.Store(db, must_exist=True) as store, console.watch() as watcher:
         record = store.resolve_video(video)
         watcher.start(record.path, record.frame_count)
-        annotate(store, record, output, advance=watcher.advance)
+        annotate(store, record, output, progress=lambda _: watcher.advance(1))
     typer.echo(output)
 
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexing.report import UNKNOWN, Row, clock, printable, seconds_of_stages
+from indexing.report import Row, clock, printable, seconds_of_stages
+from indexing.types import UNKNOWN
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -222,8 +222,8 @@ _SCRIPT = (
 def make_demo_clip(path: Path, *, progress: Callable[[int], None] | None = None) -> Truth:
     """Write the clip as H.264 in MP4, 12 s of 960x540 pixels in three shots, and return its truth.
 
-    The portraits are NASA's of Eileen Collins (scikit-image) and the US Navy's of Grace Hopper (matplotlib), both in the
-    public domain.
+    The portraits are NASA's of Eileen Collins (scikit-image) and the US Navy's of Grace Hopper (matplotlib), both in
+    the public domain.
 
     Args:
         path: Where to.
@@ -308,8 +308,9 @@ def _frames() -> Iterator[tuple[Image, list[_Face]]]:
     people = {name: _cut_out(name, portrait) for name, portrait in _PORTRAITS.items()}
     for shot in _SCRIPT:
         wall = _wall(shot.backdrop)
+        cast = [(name, people[name], _path(people[name], poses, shot.frames)) for name, poses in shot.cast]
         for frame in range(shot.frames):
-            yield _draw(shot, frame, wall, people)
+            yield _draw(shot, frame, wall, [(name, cut_out, path[frame]) for name, cut_out, path in cast])
 
 
 def _cut_out(name: str, portrait: _Portrait) -> _CutOut:
@@ -317,7 +318,7 @@ def _cut_out(name: str, portrait: _Portrait) -> _CutOut:
 
     image = _picture(name)
     mask = np.zeros(image.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.array(portrait.outline)], 255, cv2.LINE_AA)
+    cv2.fillPoly(mask, [np.array(portrait.outline, np.int32)], (255,), cv2.LINE_AA)
     # A blurred edge that keeps inside the outline, where the portrait's own background would shine through.
     opacity = cv2.GaussianBlur(cv2.erode(mask, np.ones((3, 3), np.uint8)), (0, 0), 1.6)
     x1, y1, x2, y2 = portrait.face
@@ -332,7 +333,8 @@ def _picture(name: str) -> Image:
     if name == COLLINS:
         import skimage.data
 
-        return np.ascontiguousarray(skimage.data.astronaut()[:, :, ::-1])
+        portrait: Image = skimage.data.astronaut()  # type: ignore[no-untyped-call,unused-ignore]
+        return np.ascontiguousarray(portrait[:, :, ::-1])
     from matplotlib.cbook import get_sample_data
 
     from tracker.video import read_image
@@ -367,42 +369,39 @@ def _wall(backdrop: _Backdrop) -> Image:
     return np.asarray(np.clip(wall, 0, 255), np.uint8)
 
 
-def _draw(shot: _Shot, frame: int, wall: Image, people: Mapping[str, _CutOut]) -> tuple[Image, list[_Face]]:
+def _draw(
+    shot: _Shot, frame: int, wall: Image, cast: Sequence[tuple[str, _CutOut, Float64]]
+) -> tuple[Image, list[_Face]]:
     import cv2
 
     done = frame / (shot.frames - 1)
     shift = np.array([[1, 0, -_MARGIN - shot.drift * (done - 0.5)], [0, 1, -_MARGIN]])
     picture = np.asarray(cv2.warpAffine(wall, shift, (WIDTH, HEIGHT)), np.uint8)
-    places, opacities = [], []
-    for name, poses in shot.cast:
-        places.append(_placed(people[name], _pose(poses, frame)))
-        layer = np.asarray(cv2.warpAffine(people[name].layer, places[-1], (WIDTH, HEIGHT)), np.uint8)
+    opacities: list[UInt8] = []
+    for _, cut_out, matrix in cast:
+        layer = np.asarray(cv2.warpAffine(cut_out.layer, matrix, (WIDTH, HEIGHT)), np.uint8)
         opacities.append(np.ascontiguousarray(layer[..., 3]))
-        picture = np.asarray(cv2.add(_scaled(picture, 255 - opacities[-1]), cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR)), np.uint8)
+        color = cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR)
+        picture = np.asarray(cv2.add(_scaled(picture, 255 - opacities[-1]), color), np.uint8)
     light = shot.light[0] * (1 - done) + shot.light[1] * done
-    lit = np.asarray(cv2.convertScaleAbs(picture, alpha=light * (1 + 0.03 * np.sin(frame / 6))), np.uint8)
-    seen = [
-        _face(name, people[name], matrix, opacities[number + 1 :])
-        for number, ((name, _), matrix) in enumerate(zip(shot.cast, places, strict=True))
-    ]
+    lit = np.asarray(cv2.convertScaleAbs(picture, alpha=light * (1 + 0.03 * float(np.sin(frame / 6)))), np.uint8)
+    seen = [_face(*member, opacities[number + 1 :]) for number, member in enumerate(cast)]
     return lit, [face for face in seen if face.visible > 0]
 
 
-def _pose(poses: Sequence[_Pose], frame: int) -> _Pose:
-    """Return the pose at a frame: through the given ones on a smooth path that does not overshoot."""
+def _path(cut_out: _CutOut, poses: Sequence[_Pose], frames: int) -> list[Float64]:
+    """Return where a portrait is in each frame of a shot: through the poses, smooth, without overshoot."""
     from scipy.interpolate import pchip_interpolate
 
     known = [pose.frame for pose in poses]
-    x, scale, tilt = (
-        float(pchip_interpolate(known, values, frame))
-        for values in zip(*((pose.x, pose.scale, pose.tilt) for pose in poses), strict=True)
-    )
-    return _Pose(frame, x, scale, tilt + 1.2 * float(np.sin(frame / 9)))
+    values = np.array([(pose.x, pose.scale, pose.tilt) for pose in poses])
+    steps = pchip_interpolate(known, values, np.arange(frames))
+    return [_placed(cut_out, _Pose(frame, *map(float, step))) for frame, step in enumerate(steps)]
 
 
 def _placed(cut_out: _CutOut, pose: _Pose) -> Float64:
     """Return the ``(2, 3)`` similarity from the portrait to the picture; the portrait stands on the lower edge."""
-    angle = np.deg2rad(pose.tilt)
+    angle = np.deg2rad(pose.tilt + 1.2 * np.sin(pose.frame / 9))
     turn = pose.scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     step = 4.0 * (1 - abs(np.sin(pose.frame / 5)))
     below = cut_out.layer.shape[0] - cut_out.center[1]
@@ -416,7 +415,7 @@ def _face(person: str, cut_out: _CutOut, matrix: Float64, in_front: Sequence[UIn
     center = turn @ cut_out.center + matrix[:, 2]
     reach = np.linalg.norm(turn * cut_out.radii, axis=1)
     box = np.concatenate([center - reach, center + reach]).astype(np.float32)
-    points = (_disc() * cut_out.radii) @ turn.T + center
+    points = np.asarray((_disc() * cut_out.radii) @ turn.T + center, np.float64)
     return _Face(person, geometry.clip(box, WIDTH, HEIGHT), _visible(points, in_front))
 
 
@@ -457,7 +456,8 @@ def score(truth: Truth, tracks: Iterable[tuple[TrackRecord, Track]]) -> DemoScor
     """Compare the tracks of the demo clip, as `indexing.Store.tracks` returns them, with its truth.
 
     In each frame boxes and faces are matched one to one for the largest sum of overlaps (Hungarian), from an
-    intersection over union of `SAME_PLACE` on. A box without a face is forgiven where it lies on one that may be missed.
+    intersection over union of `SAME_PLACE` on. A box without a face is forgiven where it lies on one that may be
+    missed.
     """
     pairs = list(tracks)
     tally = _Tally()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import io
 import logging
 import re
@@ -22,10 +21,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
+from indexing.colors import Color, color
 from indexing.files import replacing
-from indexing.report import UNKNOWN, clock
+from indexing.report import clock
 from indexing.store import Store
-from indexing.types import Appearance, Identity, TrackRecord, VideoRecord
+from indexing.types import UNKNOWN, Appearance, Identity, TrackRecord, VideoRecord
 from tracker.errors import FacetrackError
 from tracker.types import Image
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Color = tuple[float, float, float]
 _Style = dict[str, Any]
 
 MOST_FOUND = 12
@@ -48,15 +47,6 @@ _WIDTH, _LEFT, _RIGHT = 12.0, 2.6, 0.35
 _LANE, _HEAD, _FOOT = 0.56, 0.45, 0.5
 _INK, _SOFT, _GRID, _GREY = "#22262b", "#70767d", "#e6e8eb", "#9aa0a6"
 _DPI = 160
-_GOLDEN = 0.61803398875
-
-
-def color(identity_id: int | None) -> Color:
-    """Return the colour of a person, RGB in [0, 1]: the same everywhere, neighbours in id far apart in hue."""
-    if identity_id is None:
-        return (0.604, 0.627, 0.651)
-    turn = (0.58 + identity_id * _GOLDEN) % 1.0
-    return colorsys.hls_to_rgb(turn, 0.46 if identity_id % 2 else 0.56, 0.62)
 
 
 @dataclass(frozen=True, slots=True)

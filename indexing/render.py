@@ -49,27 +49,28 @@ _FINEST = 1_000_000
 _FALLBACK_BASE = Fraction(1, 90_000)
 """Time base where the source has none to be used: MPEG's."""
 
+# MP4 takes more by its standard, such as PCM, than players play from it.
+_PLAYED_FROM_MP4 = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
+
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
 _INK: tuple[int, int, int] = (24, 22, 20)
 _PAPER: tuple[int, int, int] = (255, 255, 255)
 
 
-def render(
-    source: Path, tracks: Sequence[Shown], out: Path, *, progress: Callable[[int], None] | None = None
-) -> None:
+def render(source: Path, tracks: Sequence[Shown], out: Path, *, progress: Callable[[int], None] | None = None) -> None:
     """Write ``source`` with the boxes of ``tracks`` drawn in.
 
     A solid box was detected, a dashed one carried by flow, a thin dotted one interpolated. Each person has a colour
-    (`indexing.colors.color`), unknown ones are grey. A video becomes H.264 with the source's presentation times, upright,
-    odd sides padded by a pixel; its sound is copied where the container takes the codec, else encoded as AAC. A still
-    picture becomes a picture. Nothing is left behind when it fails.
+    (`indexing.colors.color`), unknown ones are grey. A video becomes H.264 with the source's presentation times,
+    upright, odd sides padded by a pixel; its sound is copied where the container takes the codec, else encoded as AAC.
+    A still picture becomes a picture. Nothing is left behind when it fails.
 
     Args:
         source: The video or picture that the tracks are of.
         tracks: What to draw.
         out: Where to; see `CONTAINERS` and `PICTURES` for the suffixes.
-        progress: Called with the number of frames that are done, after each.
+        progress: Called with 1 after each frame.
 
     Raises:
         FacetrackError: if the suffix is none of these, the folder does not exist or the target is the source.
@@ -130,7 +131,7 @@ class _Artist:
     def _draw_label(self, picture: Image, box: Float32, shown: Shown, taken: Sequence[_Place]) -> _Place:
         track, name, identity_id = shown
         tab = _tab(_short(name), f"#{track.track_id}", _bgr(identity_id), self._text, self._size[0])
-        place = _place(box, tab.shape[:2], self._size, taken, gap=self._thickness)
+        place = _place(box, (tab.shape[0], tab.shape[1]), self._size, taken, gap=self._thickness)
         x1, y1, x2, y2 = place
         picture[y1:y2, x1:x2] = tab[: y2 - y1, : x2 - x1]
         return place
@@ -139,9 +140,7 @@ class _Artist:
 _Place = tuple[int, int, int, int]
 
 
-def draw_box(
-    picture: Image, box: Float32, source: Source, bgr: tuple[int, int, int], *, thickness: int = 2
-) -> None:
+def draw_box(picture: Image, box: Float32, source: Source, bgr: tuple[int, int, int], *, thickness: int = 2) -> None:
     """Draw a box into a picture: solid, dashed or dotted by its source, on a dark line that sets it off.
 
     Args:
@@ -250,7 +249,7 @@ def _bgr(identity_id: int | None) -> tuple[int, int, int]:
 def _luminance(bgr: tuple[int, int, int]) -> float:
     """Return the relative luminance of sRGB (WCAG 2), which tells whether dark or white text reads better."""
     blue, green, red = ((part / 255) ** 2.2 for part in bgr)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return float(0.2126 * red + 0.7152 * green + 0.0722 * blue)
 
 
 # Pictures
@@ -259,7 +258,8 @@ def _luminance(bgr: tuple[int, int, int]) -> float:
 def _write_picture(video: Video, artist: _Artist, beside: Path, progress: Callable[[int], None] | None) -> None:
     (frame,) = video
     picture = PillowImage.fromarray(np.ascontiguousarray(artist.draw(frame)[:, :, ::-1]))
-    options: dict[str, Any] = {} if beside.suffix.lower() == ".png" else {"quality": 93}
+    # At full resolution of colour: a thin line would lose its own.
+    options: dict[str, Any] = {} if beside.suffix.lower() == ".png" else {"quality": 93, "subsampling": 0}
     picture.save(beside, **options)
     if progress:
         progress(1)
@@ -300,7 +300,7 @@ def _time_base(source: InputContainer) -> Fraction:
 
 def _add_video(target: OutputContainer, video: Video, base: Fraction) -> VideoStream:
     rate = Fraction(video.info.fps or 25).limit_denominator(1001)
-    stream = cast(VideoStream, target.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"}))
+    stream = target.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
     stream.width, stream.height = video.info.width + video.info.width % 2, video.info.height + video.info.height % 2
     stream.pix_fmt = "yuv420p"
     stream.codec_context.time_base = stream.time_base = base
@@ -318,7 +318,7 @@ def _pictures(
         picture.pts, picture.time_base = last, base
         yield picture
         if progress:
-            progress(frame.index + 1)
+            progress(1)
 
 
 def _even(image: Image) -> Image:
@@ -337,45 +337,48 @@ class _Sound:
         self._origin = (source.start_time or 0) / av.time_base
         self._outputs = {s.index: _output(target, s) for s in source.streams.audio if s.codec_context is not None}
         streams = [source.streams[index] for index in self._outputs]
-        self._packets = source.demux(streams) if streams else iter(())
-        self._next: Packet[Any] | None = None
+        packets = source.demux(*streams) if streams else iter(())
+        self._packets = cast("Iterator[Packet[AudioStream]]", packets)
+        self._next: Packet[AudioStream] | None = None
         self._seconds = -float("inf")
 
     def write_until(self, seconds: float) -> None:
         """Write the packets that begin before a time of the pictures."""
-        while self._next is not None or self._advance():
+        while packet := self._next or self._advance():
             if self._seconds > seconds:
                 return
-            self._write(cast("Packet[Any]", self._next))
+            self._write(packet)
             self._next = None
         if seconds == float("inf"):
             self._flush()
 
-    def _advance(self) -> bool:
+    def _advance(self) -> Packet[AudioStream] | None:
         try:
             self._next = next((p for p in self._packets if p.size and p.pts is not None), None)
         except av.error.FFmpegError as error:
             logger.warning("the sound ends early (%s)", error)
             self._packets, self._next = iter(()), None
         if self._next is not None:
-            self._seconds = float(self._next.pts * self._next.time_base) - self._origin
-        return self._next is not None
+            self._seconds = float((self._next.pts or 0) * self._next.time_base) - self._origin
+        return self._next
 
-    def _write(self, packet: Packet[Any]) -> None:
+    def _write(self, packet: Packet[AudioStream]) -> None:
         output = self._outputs[packet.stream.index]
         shift = round(self._origin / packet.time_base)
         if output.copied:
-            packet.pts -= shift
+            packet.pts = (packet.pts or 0) - shift
             packet.dts = packet.pts if packet.dts is None else packet.dts - shift
             packet.stream = output.stream
             self._target.mux(packet)
-            return
+        else:
+            self._encode(packet, output.stream, shift)
+
+    def _encode(self, packet: Packet[AudioStream], stream: AudioStream, shift: int) -> None:
         # A damaged packet costs its own sound, no more.
         with suppress(av.error.InvalidDataError):
             for frame in packet.decode():
-                if frame.pts is not None:
-                    frame.pts -= shift
-                self._target.mux(output.stream.encode(frame))
+                frame.pts = None if frame.pts is None else frame.pts - shift
+                self._target.mux(stream.encode(frame))
 
     def _flush(self) -> None:
         for output in self._outputs.values():
@@ -393,7 +396,8 @@ class _Output:
 
 
 def _output(target: OutputContainer, source: AudioStream) -> _Output:
-    if source.codec_context.codec.canonical_name in target.supported_codecs:
+    copied = _taken(target, source.codec_context.codec.canonical_name)
+    if copied:
         stream = target.add_stream_from_template(source)
     else:
         wanted = source.codec_context.sample_rate
@@ -401,7 +405,11 @@ def _output(target: OutputContainer, source: AudioStream) -> _Output:
         stream = target.add_stream("aac", rate=rate, layout=_layout(source))
     if "language" in source.metadata:
         stream.metadata["language"] = source.metadata["language"]
-    return _Output(cast(AudioStream, stream), source.codec_context.codec.canonical_name in target.supported_codecs)
+    return _Output(stream, copied)
+
+
+def _taken(target: OutputContainer, codec: str) -> bool:
+    return codec in target.supported_codecs and (target.format.name != "mp4" or codec in _PLAYED_FROM_MP4)
 
 
 def _layout(source: AudioStream) -> str:

@@ -20,9 +20,6 @@ logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
-UNKNOWN = "Unknown"
-"""Shown in place of a name."""
-
 
 def thumbnails_folder(store: Store) -> Path:
     """Return where the thumbnails of a store are kept: a cache beside the database that may be deleted."""

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from indexing import calibrate, cluster
 from indexing.calibrate import Calibration
 from indexing.index import Hits, load_or_rebuild
-from indexing.report import UNKNOWN
 from indexing.store import Store
-from indexing.types import Appearance, Identity, Match, TrackRecord
+from indexing.types import UNKNOWN, Appearance, Identity, Match, TrackRecord
 from tracker.errors import FacetrackError
 from tracker.types import Float32, Image
 

@@ -9,9 +9,10 @@ from indexing.annotate import annotate
 from indexing.demo import DemoScore, make_demo_clip, score, write_truth
 from indexing.pictures import draw_timeline
 from indexing.pipeline import Progress, process
-from indexing.report import UNKNOWN, Row, people_rows
+from indexing.report import Row, people_rows
 from indexing.search import remember_models
 from indexing.store import Store
+from indexing.types import UNKNOWN
 from tracker.errors import FacetrackError
 
 CLIP = "demo.mp4"

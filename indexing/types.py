@@ -13,6 +13,9 @@ from tracker.types import Float32, Int32, Segment, VideoInfo, frozen
 
 Int64 = NDArray[np.int64]
 
+UNKNOWN = "Unknown"
+"""Shown to people in place of a name."""
+
 
 @dataclass(frozen=True, slots=True)
 class VideoRecord:

@@ -267,7 +267,7 @@ class Associator:
 
     def _end(self, tracklet: Tracklet) -> None:
         if tracklet.last_hit >= 0:
-            tracklet.trim(tracklet.last_hit + 1 + self._tail)
+            tracklet.trim(self._end_of_tail(tracklet))
         self.active.remove(tracklet)
         self.ended.append(tracklet)
 
@@ -292,14 +292,28 @@ class Associator:
                 return
             carried = self._flow.carry(greys[row], greys[row - 1], tracklet.boxes[0][None], width=self._width)
             box, confidence = carried.boxes[0], float(carried.confidences[0])
-            if confidence < self._options.flow_confidence or self._occupied(tracklet, box):
+            if confidence < self._options.flow_confidence or self._occupied(tracklet, box, tracklet.first_frame - 1):
                 return
             tracklet.prepend(box, confidence)
 
-    def _occupied(self, tracklet: Tracklet, box: Float32) -> bool:
-        others = [t.box_at(tracklet.first_frame - 1) for t in (*self.active, *self.ended) if t is not tracklet]
+    def _end_of_tail(self, tracklet: Tracklet) -> int:
+        """Return the frame up to which flow after the last detection is kept: not where another face comes near."""
+        end = tracklet.last_hit + 1
+        while end < min(tracklet.end_frame, tracklet.last_hit + 1 + self._tail):
+            if self._occupied(tracklet, tracklet.boxes[end - tracklet.first_frame], end):
+                break
+            end += 1
+        return end
+
+    def _occupied(self, tracklet: Tracklet, box: Float32, frame: int) -> bool:
+        """Return whether another face lies beside ``box`` in ``frame``: flow may have slipped onto it, or off it."""
+        others = [t.box_at(frame) for t in (*self.active, *self.ended) if t is not tracklet]
         there = [other for other in others if other is not None]
-        return bool(there) and bool((geometry.iou(box[None], np.stack(there)) > self._options.gate).any())
+        if not there:
+            return False
+        margin = (box[2:] - box[:2]) / 2
+        around = np.concatenate([box[:2] - margin, box[2:] + margin])[None]
+        return bool((geometry.iou(around, np.stack(there)) > 0).any())
 
     def _watch_crossings(self, frame: int) -> dict[int, Tracklet]:
         """Note which faces overlap; where they part again, begin anew, so that appearance settles who is who.

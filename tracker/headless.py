@@ -6,6 +6,7 @@ Where such a library is missing, the loader is handed an empty one of its name b
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import os
@@ -103,11 +104,12 @@ def import_cv2() -> None:
     # Python binds functions as it loads a module, those of missing libraries too; lazily, it is when they are called.
     sys.setdlopenflags(os.RTLD_LAZY)
     try:
-        stand_in(missing)
+        with contextlib.suppress(OSError):  # OpenCV may be one without windows, which asks for none of them
+            stand_in(missing)
         importlib.import_module("cv2")
     except ModuleNotFoundError:
         raise
-    except (ImportError, OSError) as error:
+    except ImportError as error:
         raise FacetrackError(
             f"OpenCV cannot be imported ({error}): this system lacks {', '.join(missing)}; "
             "install them, on Debian and Ubuntu with `apt install libgl1 libglib2.0-0`"

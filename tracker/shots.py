@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def _difference(a: _Sketch, b: _Sketch) -> float:
     x, y = round(_SEARCH * width), round(_SEARCH * height)
     middle = b.pixels[y : height - y, x : width - x]
     correlation = float(cv2.matchTemplate(a.pixels, middle, cv2.TM_CCOEFF_NORMED).max())
-    common = 2 * min(max(correlation, 0.0), 1.0) * (a.variance * b.variance) ** 0.5
+    common = 2 * min(max(correlation, 0.0), 1.0) * math.sqrt(a.variance * b.variance)
     return 1 - (common + _NOISE_VARIANCE) / (a.variance + b.variance + _NOISE_VARIANCE)
 
 
