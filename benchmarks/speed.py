@@ -32,7 +32,7 @@ def frames(video: Path, count: int) -> Iterator[Image]:
 
 
 def deepface_loop() -> Callable[[Image], int]:
-    """Return a function that finds and embeds the faces of a picture with deepface, its Dlib model and default detector."""
+    """Return a function that finds and embeds faces with deepface: its Dlib model and its default detector."""
     from tracker.models import load
 
     load("embedder", "deepface:Dlib")  # places the weights that facetrack brings, so that nothing is fetched

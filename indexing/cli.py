@@ -156,16 +156,8 @@ def add(
     looking: dict[str, Any] = {"preset": preset.value, "detect_every": detect_every, "models_dir": models_dir}
     with indexing.Store(db) as store, console.watch(db) as watcher:
         indexing.process(paths, store, **models, **looking, clusterer=clusterer, far=far, progress=watcher)
-        _remember(store, **models)
         console.people(report.people_rows(store))
     _finish(watcher, profile)
-
-
-def _remember(store: indexing.Store, **models: str) -> None:
-    from indexing.search import remember_models
-
-    if store.embedder_id is not None:
-        remember_models(store, **models)
 
 
 def _finish(watcher: Watcher, profile: bool) -> None:
@@ -346,7 +338,6 @@ def reembed(
 
     with indexing.Store(db, must_exist=True) as store, console.watch() as watcher:
         indexing.reembed(store, embedder=embedder, models_dir=models_dir, progress=watcher)
-        _remember(store, embedder=embedder)
     _finish(watcher, profile)
 
 

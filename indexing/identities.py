@@ -18,16 +18,16 @@ from tracker.types import Float32, Float64
 Int64 = NDArray[np.int64]
 
 QUALITY_FLOOR = 0.02
-"""Quality (`tracker.align.quality`) below which a track waits until the others are clustered: full profile, or a blur."""
+"""Quality (`tracker.align.quality`) below which a track waits for the others to be clustered: profile or blur."""
 
 FOUNDING_FRAMES = 10
 """Frames from which a track below the floor that joins nobody is a person all the same, and not a passing shadow."""
 
 SAME_SHOT_FAR = 1e-4
-"""Two tracks of one shot that the tracker did not join are one person only where fewer strangers than this are as alike.
+"""Two tracks of one shot that the tracker did not join are one person only where so few strangers are as alike.
 
-Who leaves a picture seldom comes back before the cut, while light, blur and bent heads that strangers share within a shot
-make them alike.
+Who leaves a picture seldom comes back before the cut, while light, blur and bent heads that strangers share within a
+shot make them alike.
 """
 
 MEDOID_FAR = 0.1
@@ -204,10 +204,10 @@ def _without(rules: Constraints, items: Int64) -> Constraints:
 
 
 def _attach(evidence: _Evidence, labels: Int64, scale: Calibration, threshold: float) -> Int64:
-    """Return ``labels`` with the waiting tracks joined to the cluster that is clearly nearest of those free in their frames.
+    """Return ``labels`` with the waiting tracks joined to the clearly nearest cluster that is free in their frames.
 
-    The clearest goes first, as each one that joins takes its cluster from those beside it. Long ones that are left found
-    clusters of their own.
+    The clearest goes first, as each one that joins takes its cluster from those beside it. Long ones that are left
+    found clusters of their own.
     """
     joined, apart = labels.copy(), evidence.apart.neighbours()
     waiting = np.flatnonzero(evidence.seen & (labels == -1)).tolist()

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 _IDENTIFIED = "identified"
 
+MODELS = "models"
+"""Key under which a store keeps the names of the models it was made with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -85,8 +88,8 @@ def process(
 ) -> list[Outcome]:
     """Add videos, images and folders of them to a store, then say who is who in all of it.
 
-    Each file is stored in one transaction as soon as it is done; a file that fails is told in its outcome and the others
-    go on. An interrupted run is taken up again by the same call: what is stored is left alone.
+    Each file is stored in one transaction as soon as it is done; a file that fails is told in its outcome and the
+    others go on. An interrupted run is taken up again by the same call: what is stored is left alone.
 
     Args:
         paths: Files and folders.
@@ -114,6 +117,7 @@ def process(
     options = options_for(preset, detect_every=detect_every)
     models = load_models(detector=detector, embedder=embedder, models_dir=models_dir)
     _check_embedder(store, models.embedder.model_id)
+    remember_models(store, detector=detector, embedder=embedder)
     watcher = progress or _Silent()
     outcomes = []
     for item in _media(paths):
@@ -181,7 +185,19 @@ def reembed(
         outcomes.append(Outcome(record.path, "added", f"{sum(map(len, made))} embeddings", record.video_id))
         watcher.finish(outcomes[-1])
     store.replace_embeddings(models.embedder.model_id, keyframes)
+    remember_models(store, embedder=embedder)
     return outcomes
+
+
+def remember_models(
+    store: Store, *, detector: str | Detector | None = None, embedder: str | Embedder | None = None
+) -> None:
+    """Keep the names of the models in the store, so that a search needs no options; objects have none."""
+    named = {"detector": detector, "embedder": embedder}
+    known = store.get_meta(MODELS, {})
+    kept = {**known, **{kind: name for kind, name in named.items() if isinstance(name, str)}}
+    if kept != known:
+        store.set_meta(MODELS, kept)
 
 
 def _media(paths: Iterable[Path | str]) -> Iterator[Path | Outcome]:

@@ -107,7 +107,7 @@ class _Artist:
         self._first = np.array([track.first_frame for track, _, _ in self._tracks], np.int64)
         self._end = np.array([track.end_frame for track, _, _ in self._tracks], np.int64)
         side = min(width, height)
-        self._thickness = max(1, round(side / 260))
+        self._thickness = max(1, round(side / 210))
         self._text = max(9, round(side / 32))
         self._size = width, height
 
@@ -150,7 +150,7 @@ def draw_box(picture: Image, box: Float32, source: Source, bgr: tuple[int, int, 
         bgr: The colour.
         thickness: Of the line of a detected box in pixels.
     """
-    width = max(1, round(thickness * 0.6)) if source is Source.INTERPOLATED else thickness
+    width = -(-thickness * 2 // 3) if source is Source.INTERPOLATED else thickness
     strokes = list(_strokes(box, source, thickness))
     for tint, broad in ((_INK, width + 2 * max(1, thickness // 3)), (bgr, width)):
         for start, end in strokes:
@@ -173,7 +173,7 @@ def _dashes(length: float, source: Source, thickness: int) -> list[tuple[float, 
     """Return the strokes of a side as shares of its length, the first and the last at its corners."""
     if source is Source.DETECTED or length < 1:
         return [(0.0, 1.0)]
-    dash, gap = (5.0, 4.0) if source is Source.FLOW else (0.5, 4.0)
+    dash, gap = (5.0, 4.0) if source is Source.FLOW else (0.8, 3.7)
     count = max(2, round(length / ((dash + gap) * thickness)))
     share = dash / (dash + gap)
     step = 1 / (count - 1 + share)
@@ -413,4 +413,5 @@ def _taken(target: OutputContainer, codec: str) -> bool:
 
 
 def _layout(source: AudioStream) -> str:
-    return source.codec_context.layout.name if source.codec_context.channels <= 2 else "stereo"
+    # By the count: many files do not name their layout, and more than two channels are mixed down.
+    return "mono" if source.codec_context.channels == 1 else "stereo"

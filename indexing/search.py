@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from indexing import calibrate, cluster
 from indexing.calibrate import Calibration
 from indexing.index import Hits, load_or_rebuild
+from indexing.pipeline import MODELS
 from indexing.store import Store
 from indexing.types import UNKNOWN, Appearance, Identity, Match, TrackRecord
 from tracker.errors import FacetrackError
@@ -18,9 +19,6 @@ from tracker.types import Float32, Image
 if TYPE_CHECKING:
     from tracker.embedding import Models
     from tracker.protocols import Detector, Embedder
-
-MODELS = "models"
-"""Key under which a store keeps the names of the models it was made with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,15 +165,6 @@ def _people(store: Store, matches: Sequence[Match], records: dict[int, TrackReco
             yield Found(members[0], None, keys, (Appearance(None, record.video_id, record.segment, keys),))
         else:
             yield Found(members[0], people[identity_id], keys, tuple(store.appearances(identity_id)))
-
-
-def remember_models(store: Store, *, detector: str | None = None, embedder: str | None = None) -> None:
-    """Keep the names of the models in the store, so that a search needs no options; None leaves a name as it is."""
-    named = {"detector": detector, "embedder": embedder}
-    known = store.get_meta(MODELS, {})
-    kept = {**known, **{kind: name for kind, name in named.items() if name is not None}}
-    if kept != known:
-        store.set_meta(MODELS, kept)
 
 
 def _load(

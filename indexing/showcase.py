@@ -10,7 +10,6 @@ from indexing.demo import DemoScore, make_demo_clip, score, write_truth
 from indexing.pictures import draw_timeline
 from indexing.pipeline import Progress, process
 from indexing.report import Row, people_rows
-from indexing.search import remember_models
 from indexing.store import Store
 from indexing.types import UNKNOWN
 from tracker.errors import FacetrackError
@@ -81,7 +80,6 @@ def showcase(folder: Path, *, models_dir: Path | None = None, progress: Progress
         )
         if outcome.video_id is None:
             raise FacetrackError(outcome.message)
-        remember_models(store, detector=DETECTOR, embedder=EMBEDDER)
         annotate(store, store.video(outcome.video_id), annotated)
         draw_timeline(store, picture)
         people = people_rows(store)

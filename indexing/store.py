@@ -481,6 +481,6 @@ def _checked_name(name: str) -> str:
     name = name.strip()
     if not name or not name.isprintable() or _RESERVED_NAME.fullmatch(name):
         raise FacetrackError(
-            f"{name!r} cannot name a person: it is empty, has control characters or reads like an id; choose another name"
+            f"{name!r} cannot name a person: it is empty, has control characters or reads like an id; choose another"
         )
     return name

@@ -76,7 +76,7 @@ def test_truth_is_the_same_each_time(clip: tuple[Path, Truth], tmp_path: Path) -
     calls: list[int] = []
     write_truth(make_demo_clip(tmp_path / "again.mp4", progress=calls.append), tmp_path / "second.csv")
     assert (tmp_path / "first.csv").read_bytes() == (tmp_path / "second.csv").read_bytes()
-    assert calls == list(range(1, clip[1].frame_count + 1))
+    assert calls == [1] * clip[1].frame_count
 
 
 def test_truth_as_csv_tells_every_frame(clip: tuple[Path, Truth], tmp_path: Path) -> None:

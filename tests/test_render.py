@@ -102,21 +102,27 @@ def test_box_is_drawn_where_and_while_the_track_is(tmp_path: Path) -> None:
     assert near(corner, tint(2), 160).any(axis=0).mean() > 0.9
 
 
-def test_sources_differ_to_the_eye() -> None:
-    shares = {}
+def _runs(drawn: np.ndarray) -> list[int]:
+    """Lengths of the strokes along a side."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], drawn.astype(int), [0]])))
+    return (edges[1::2] - edges[::2]).tolist()
+
+
+@pytest.mark.parametrize("thickness", [2, 3, 5])
+def test_sources_differ_to_the_eye(thickness: int) -> None:
+    yellow, strokes = np.array([0, 255, 255]), {}
     for source in Source:
-        picture = np.full((200, 200, 3), GREY, np.uint8)
-        draw_box(picture, np.array([20, 20, 180, 180], np.float32), source, (0, 255, 255), thickness=2)
-        edges = [picture[18:23, 20:180], picture[178:183, 20:180]]
-        edges += [picture[20:180, 18:23].swapaxes(0, 1), picture[20:180, 178:183].swapaxes(0, 1)]
-        shares[source] = [near(edge, np.array([0, 255, 255])).any(axis=0).mean() for edge in edges]
-        for y, x in ((20, 20), (20, 180), (180, 20), (180, 180)):
-            assert near(picture[y - 2 : y + 3, x - 2 : x + 3], np.array([0, 255, 255])).any()
-    assert min(shares[Source.DETECTED]) == 1.0
-    assert min(shares[Source.FLOW]) > 0.4
-    assert max(shares[Source.FLOW]) < 0.85
-    assert min(shares[Source.INTERPOLATED]) > 0.05
-    assert max(shares[Source.INTERPOLATED]) < 0.4
+        picture = np.full((400, 400, 3), GREY, np.uint8)
+        draw_box(picture, np.array([20, 20, 380, 380], np.float32), source, (0, 255, 255), thickness=thickness)
+        drawn = near(picture, yellow)
+        sides = [drawn[15:25, 26:374].any(axis=0), drawn[375:385, 26:374].any(axis=0)]
+        sides += [drawn[26:374, 15:25].any(axis=1), drawn[26:374, 375:385].any(axis=1)]
+        strokes[source] = [length for side in sides for length in _runs(side)]
+        assert all(drawn[y - 3 : y + 4, x - 3 : x + 4].any() for y in (20, 380) for x in (20, 380))
+    assert strokes[Source.DETECTED] == [348] * 4
+    assert len(strokes[Source.FLOW]) > 20
+    assert len(strokes[Source.INTERPOLATED]) > 1.5 * len(strokes[Source.FLOW])
+    assert np.median(strokes[Source.INTERPOLATED]) < 0.6 * np.median(strokes[Source.FLOW])
 
 
 def test_boxes_outside_and_without_extent_do_no_harm() -> None:

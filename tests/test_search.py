@@ -10,8 +10,8 @@ from matplotlib.cbook import get_sample_data
 from numpy.typing import ArrayLike
 
 from indexing import calibrate
-from indexing.pipeline import process
-from indexing.search import Probe, answer, remember_models, search
+from indexing.pipeline import process, remember_models
+from indexing.search import Probe, answer, search
 from indexing.store import Store
 from tracker.errors import FacetrackError, MediaError
 

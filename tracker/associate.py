@@ -25,8 +25,8 @@ class AssociationOptions:
             ECCV 2022).
         keep_score: A detection of at least this score continues one (its low threshold).
         gate: IoU below which a detection and a carried box are not the same face.
-        sure: IoU from which a detection goes on from the box of the frame before without asking flow, where nothing else
-            comes near.
+        sure: IoU from which a detection goes on from the box of the frame before without asking flow, where nothing
+            else comes near.
         flow_confidence: Flow of at least this confidence carries a box without a detection.
         patience: Seconds without a detection after which a tracklet ends.
         tail: Seconds of flow kept before the first and after the last detection.

@@ -1,4 +1,4 @@
-"""Errors that say what is wrong, what came, what is allowed and what to do; the command line prints them as one line."""
+"""Errors that say what is wrong, what came, what is allowed and what to do; the command line prints one line."""
 
 
 class FacetrackError(Exception):

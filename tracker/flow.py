@@ -101,7 +101,7 @@ class LucasKanade:
         found = cv2.goodFeaturesToTrack(patch, self.corners, 0.01, max(2, min(patch.shape) / 10))
         if found is None:
             return np.empty((0, 2), np.float32)
-        return np.asarray(found.reshape(-1, 2) + [x1, y1], np.float32)
+        return np.asarray(found.reshape(-1, 2) + np.array([x1, y1]), np.float32)
 
     def _follow(self, previous: UInt8, current: UInt8, points: Float32) -> tuple[Float32, Float32]:
         """Return where the points lie in the current picture and their forward-backward errors, inf where lost."""

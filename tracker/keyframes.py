@@ -13,7 +13,7 @@ from tracker.headless import cv2
 from tracker.types import Float32, Image
 
 PATCH_SIDE = 400
-"""Greatest side in pixels of the patch that is kept for a candidate: no embedder reads a face larger than half of it."""
+"""Greatest side in pixels of the patch kept for a candidate: no embedder reads a face larger than half of it."""
 
 _MARGIN = 0.6
 

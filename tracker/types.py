@@ -23,7 +23,7 @@ Int64 = NDArray[np.int64]
 UInt8 = NDArray[np.uint8]
 
 LANDMARKS = 5
-"""Landmarks of a detection: right eye (the subject's; left in the image), left eye, nose tip, mouth corners right, left."""
+"""Landmarks of a detection: right eye (the subject's), left eye, nose tip, right and left corner of the mouth."""
 
 
 class Source(enum.IntEnum):
