@@ -55,6 +55,7 @@ class Tracklet:
         follows: The tracklet that this one continued after a crossing.
         hits: Number of detections in it.
         last_hit: Frame of the last detection.
+        best_score: Highest score of a detection.
         rivals: Tracklets that it is crossing with.
     """
 
@@ -63,7 +64,7 @@ class Tracklet:
     follows: Tracklet | None = None
     hits: int = 0
     last_hit: int = -1
-    first_hit: int = -1
+    best_score: float = 0.0
     rivals: set[int] = field(default_factory=set)
     boxes: list[Float32] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
@@ -80,7 +81,7 @@ class Tracklet:
         if source is Source.DETECTED:
             self.hits += 1
             self.last_hit = self.end_frame
-            self.first_hit = self.last_hit if self.first_hit < 0 else self.first_hit
+            self.best_score = max(self.best_score, score)
         self.boxes.append(box)
         self.scores.append(score)
         self.sources.append(source)

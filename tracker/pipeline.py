@@ -22,7 +22,7 @@ from tracker.link import join, link
 from tracker.options import TrackingOptions, options_for
 from tracker.protocols import Detector, Embedder, ScalableDetector
 from tracker.shots import mark_shots
-from tracker.types import Detections, Frame, Image, Keyframes, Source, Statistics, Track, TrackingResult
+from tracker.types import Detections, Frame, Image, Keyframes, Statistics, Track, TrackingResult
 from tracker.video import Video, open_video
 
 BATCH = 16
@@ -188,9 +188,10 @@ class _Run:
     def _look_size(self, image: Image) -> int | None:
         """Return the longer side at which the followed faces are large enough still; None: the detector's own."""
         detector, pixels = self._models.detector, self._options.detection.face_pixels
-        if not pixels or not self._associator.active or not isinstance(detector, ScalableDetector):
+        followed = [t.boxes[-1] for t in self._associator.active if self._is_sure(t)]
+        if not pixels or not followed or not isinstance(detector, ScalableDetector):
             return None
-        smallest = float(geometry.sizes(np.stack([t.boxes[-1] for t in self._associator.active])).min())
+        smallest = float(geometry.sizes(np.stack(followed)).min())
         needed = pixels / max(smallest, 1.0) * max(image.shape[:2])
         return min(max(SMALLEST_LOOK, 32 * round(needed / 32)), detector.long_side)
 
@@ -257,11 +258,10 @@ class _Run:
         with self._clock("linking"):
             return link(tracklets, templates, same_face=same_face, fps=self._fps, options=self._options.linking)
 
-    def _is_sure(self, whole: Tracklet) -> bool:
-        """Return whether a track was seen often and clearly enough; a still picture has but one look."""
-        detected = [s for s, source in zip(whole.scores, whole.sources, strict=True) if source is Source.DETECTED]
+    def _is_sure(self, tracklet: Tracklet) -> bool:
+        """Return whether a face was seen often and clearly enough to be one."""
         needed = 2 if self._options.detection.every > 1 else self._options.min_hits
-        return whole.hits >= needed and max(detected, default=0.0) >= self._options.sure_score
+        return tracklet.hits >= needed and tracklet.best_score >= self._options.sure_score
 
     # -- the outcome --------------------------------------------------------------------------------------------------
 
