@@ -261,7 +261,9 @@ class _Run:
     def _is_sure(self, tracklet: Tracklet) -> bool:
         """Return whether a face was seen often and clearly enough to be one."""
         needed = 2 if self._options.detection.every > 1 else self._options.min_hits
-        return tracklet.hits >= needed and tracklet.best_score >= self._options.sure_score
+        # The scores of detectors differ in what they mean; one that is sure of hands says how sure it is of faces.
+        score = max(self._options.sure_score, getattr(self._models.detector, "sure_score", 0.0))
+        return tracklet.hits >= needed and tracklet.best_score >= score
 
     # -- the outcome --------------------------------------------------------------------------------------------------
 

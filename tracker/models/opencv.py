@@ -26,6 +26,8 @@ class YuNet:
     """
 
     concurrent = True
+    sure_score = 0.85
+    """Best score of a track below which YuNet has mostly seen hands and folds."""
 
     def __init__(
         self,
