@@ -52,7 +52,6 @@ class Candidate:
         patch: ``(H, W, 3)`` uint8 BGR, the face with a margin, reduced to at most `PATCH_SIDE`.
         box: ``(4,)`` float32 xyxy in the patch.
         landmarks: ``(5, 2)`` float32 in the patch.
-        size: Side of the face in pixels of the source.
     """
 
     frame: int
@@ -60,7 +59,6 @@ class Candidate:
     patch: Image
     box: Float32
     landmarks: Float32
-    size: float
 
 
 def view(landmarks: Float32) -> View:
@@ -110,7 +108,6 @@ def cut_patch(image: Image, frame: int, box: Float32, landmarks: Float32, qualit
         patch,
         np.asarray((box.reshape(2, 2) - origin).ravel() * scale, np.float32),
         np.asarray((points - origin) * scale, np.float32),
-        float(geometry.sizes(box[None])[0]),
     )
 
 
