@@ -101,6 +101,13 @@ Detector = Annotated[
 Embedder = Annotated[
     str, typer.Option(help="dlib, mobilefacenet, sface, deepface:NAME or module:Class.", metavar="MODEL")
 ]
+Emotion = Annotated[
+    str,
+    typer.Option(
+        help="emotion_cnn, hsemotion, mini_xception, deepface:Emotion, module:Class, or none.", metavar="MODEL"
+    ),
+]
+EmotionFps = Annotated[str, typer.Option(help="Samples of expressions a second of video, or all.", metavar="N|all")]
 OwnDetector = Annotated[str | None, typer.Option("--detector", help="Default: the database's.", metavar="MODEL")]
 OwnEmbedder = Annotated[str | None, typer.Option("--embedder", help="Default: the database's.", metavar="MODEL")]
 ModelsDir = Annotated[
@@ -141,8 +148,10 @@ def add(
     db: Database = Path("facetrack.db"),
     detector: Detector = "centerface",
     embedder: Embedder = "dlib",
+    emotion: Emotion = "emotion_cnn",
     preset: PresetOption = Preset.balanced,
     detect_every: Cadence = None,
+    emotion_fps: EmotionFps = "5",
     clusterer: Clusterer = "auto",
     far: Far = None,
     models_dir: ModelsDir = None,
@@ -152,12 +161,26 @@ def add(
     """Add videos, images and folders, and say who is in them."""
     from indexing import console, report
 
-    models: dict[str, Any] = {"detector": detector, "embedder": embedder}
-    looking: dict[str, Any] = {"preset": preset.value, "detect_every": detect_every, "models_dir": models_dir}
+    wanted = None if emotion == "none" else emotion
+    models: dict[str, Any] = {"detector": detector, "embedder": embedder, "emotion": wanted, "models_dir": models_dir}
+    looking: dict[str, Any] = {
+        "preset": preset.value,
+        "detect_every": detect_every,
+        "emotion_fps": _samples_a_second(emotion_fps),
+    }
     with indexing.Store(db) as store, console.watch(db) as watcher:
         indexing.process(paths, store, **models, **looking, clusterer=clusterer, far=far, progress=watcher)
         console.people(report.people_rows(store))
     _finish(watcher, profile)
+
+
+def _samples_a_second(text: str) -> float | None:
+    if text == "all":
+        return None
+    rate = float(text) if text.replace(".", "", 1).isdecimal() else 0.0
+    if rate <= 0:
+        raise typer.BadParameter(f"{text!r} is no rate; give a number above 0, or all", param_hint="--emotion-fps")
+    return rate
 
 
 def _finish(watcher: Watcher, profile: bool) -> None:
@@ -239,29 +262,72 @@ def _fail(errors: Sequence[FacetrackError]) -> None:
 
 @app.command()
 def export(
-    which: Annotated[list[str] | None, typer.Argument(help="Videos, or folders.", metavar="VIDEO|FOLDER...")] = None,
+    which: Annotated[
+        list[str] | None, typer.Argument(help="Videos, folders, or a person.", metavar="VIDEO|FOLDER|PERSON...")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All videos.")] = False,
-    format: Annotated[str, typer.Option(help="frames (CSV) or json (JSON lines).", metavar="NAME")] = "frames",
-    output: Annotated[str, typer.Option("--output", "-o", help="A file; - is standard output.", metavar="FILE")] = "-",
+    format: Annotated[str, typer.Option(help="A name that --list prints.", metavar="NAME")] = "frames",
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="A file, a folder for one file a video, or - .", metavar="FILE")
+    ] = "-",
+    known: Annotated[bool, typer.Option("--list", help="List the formats and exit.")] = False,
     db: Database = Path("facetrack.db"),
 ) -> None:
-    """Export one row for each face in each frame."""
+    """Export faces, emotions and appearances in the formats of the field."""
+    from indexing.export import FORMATS, select, write
     from indexing.export import export as export_to
-    from indexing.export import select_videos, write
 
+    if known:
+        typer.echo("\n".join(f"{name:10}{format.about}" for name, format in FORMATS.items()))
+        return
     _check_selection(which, everything)
     with indexing.Store(db, must_exist=True) as store:
-        videos = store.videos() if everything else select_videos(store, which or [])
+        videos, identity_id = (store.videos(), None) if everything else select(store, which or [])
         if output == "-":
-            write(store, videos, sys.stdout, format=format)
+            write(store, videos, sys.stdout, format=format, identity_id=identity_id)
             sys.stdout.flush()
         else:
-            export_to(store, videos, Path(output), format=format)
+            export_to(store, videos, Path(output), format=format, identity_id=identity_id)
 
 
 def _check_selection(which: Sequence[str] | None, everything: bool) -> None:
     if bool(which) == everything:
-        raise typer.BadParameter("name videos or folders, or give --all", param_hint="VIDEO|FOLDER...")
+        raise typer.BadParameter("name videos, folders or a person, or give --all", param_hint="VIDEO|FOLDER|PERSON...")
+
+
+@app.command(name="import")
+def import_corrections(
+    path: Annotated[Path, typer.Argument(help="An export of --format cvat or elan, corrected.", metavar="FILE")],
+    db: Database = Path("facetrack.db"),
+) -> None:
+    """Take over the names that a person has corrected in CVAT or ELAN."""
+    from indexing import report
+    from indexing.importing import import_names
+
+    with indexing.Store(db, must_exist=True) as store:
+        for line in report.imported_lines(import_names(store, path)):
+            typer.echo(line)
+
+
+@app.command()
+def plot(
+    which: Annotated[str, typer.Argument(help="A video or a person.", metavar="VIDEO|PERSON")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="PNG, SVG, PDF, or HTML that plays along.", metavar="FILE")
+    ] = Path("emotions.png"),
+    db: Database = Path("facetrack.db"),
+) -> None:
+    """Draw what each person shows over time."""
+    from indexing.export import select
+    from indexing.plot import plot as draw
+
+    with indexing.Store(db, must_exist=True) as store:
+        videos, identity_id = select(store, [which])
+        if identity_id is not None:
+            draw(store, output, identity=store.resolve_person(str(identity_id)))
+        else:
+            draw(store, output, video=videos[0])
+    typer.echo(output)
 
 
 @app.command()

@@ -108,6 +108,7 @@ def evaluate(
             store,
             detector=detector,
             embedder=embedder,
+            emotion=None,
             preset=preset,
             clusterer=clusterer,
             far=far,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from indexing.store import Store
     from tracker.embedding import Models
     from tracker.options import TrackingOptions
-    from tracker.protocols import Detector, Embedder
+    from tracker.protocols import Detector, Embedder, EmotionModel
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +79,10 @@ def process(
     *,
     detector: str | Detector = "centerface",
     embedder: str | Embedder = "dlib",
+    emotion: str | EmotionModel | None = "emotion_cnn",
     preset: str = "balanced",
     detect_every: int | None = None,
+    emotion_fps: float | None = 5.0,
     clusterer: str = "auto",
     far: float | None = None,
     models_dir: Path | None = None,
@@ -96,8 +98,10 @@ def process(
         store: Where to.
         detector: See `tracker.track_faces`.
         embedder: See `tracker.track_faces`.
+        emotion: See `tracker.track_faces`.
         preset: See `tracker.track_faces`.
         detect_every: See `tracker.track_faces`.
+        emotion_fps: See `tracker.track_faces`.
         clusterer: See `identify`.
         far: See `identify`.
         models_dir: See `tracker.track_faces`.
@@ -114,8 +118,8 @@ def process(
     from tracker.options import options_for
 
     identities.check_clusterer(clusterer)
-    options = options_for(preset, detect_every=detect_every)
-    models = load_models(detector=detector, embedder=embedder, models_dir=models_dir)
+    options = options_for(preset, detect_every=detect_every, emotion_fps=emotion_fps)
+    models = load_models(detector=detector, embedder=embedder, emotion=emotion, models_dir=models_dir)
     _check_embedder(store, models.embedder.model_id)
     remember_models(store, detector=detector, embedder=embedder)
     watcher = progress or _Silent()
@@ -233,8 +237,9 @@ def _add(path: Path, store: Store, models: Models, options: TrackingOptions, wat
 
 def _is_same(known: VideoRecord, models: Models, options: TrackingOptions) -> bool:
     settings = json.loads(json.dumps(asdict(options)))
-    ids = (models.detector.model_id, models.embedder.model_id)
-    return (known.detector_id, known.embedder_id) == ids and known.settings == settings
+    emotion_id = None if models.emotion is None else models.emotion.model_id
+    ids = (models.detector.model_id, models.embedder.model_id, emotion_id)
+    return (known.detector_id, known.embedder_id, known.emotion_id) == ids and known.settings == settings
 
 
 def _check_embedder(store: Store, model_id: str) -> None:

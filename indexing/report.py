@@ -14,6 +14,7 @@ from tracker.errors import FacetrackError
 from tracker.types import Statistics
 
 if TYPE_CHECKING:
+    from indexing.importing import Imported
     from indexing.search import Answer, Found
 
 logger = logging.getLogger(__name__)
@@ -179,3 +180,16 @@ def seconds_of_stages(statistics: Sequence[Statistics]) -> list[tuple[str, float
         for stage, seconds in run.seconds.items():
             total[stage] = total.get(stage, 0.0) + seconds
     return sorted(total.items(), key=lambda item: -item[1])
+
+
+def imported_lines(imported: Imported) -> list[str]:
+    """Return what an import changed, a line each, and what it could not place."""
+    renamed = [f"{printable(before)} is {printable(after)} now" for before, after in imported.renamed]
+    moved = [
+        f"track {change.record.track_id}: {printable(change.before)} -> {printable(change.after)}"
+        for change in imported.moved
+    ]
+    new = [f"{printable(name)} is new" for name in imported.new_people]
+    unmatched = [f"not taken over: {printable(line)}" for line in imported.unmatched]
+    nothing = [] if imported.changed else [f"{printable(imported.video.path)}: nothing has changed"]
+    return [*renamed, *moved, *new, *unmatched, *nothing]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,27 +10,38 @@ import numpy as np
 from sqlalchemy import ColumnElement, func, insert, select
 from sqlalchemy.orm import Session
 
-from indexing.tables import EmbeddingRow, IdentityRow, Meta, Thumbnail, TrackArrays, TrackRow, Video, pack, unpack
+from indexing import emotion_rows
+from indexing.tables import (
+    EmbeddingRow,
+    IdentityRow,
+    Meta,
+    Thumbnail,
+    TrackArrays,
+    TrackRow,
+    Video,
+    pack,
+    unpack,
+)
 from indexing.types import Identity, TrackEmbeddings, TrackRecord, VideoRecord
 from tracker.boxes import sizes
 from tracker.errors import FacetrackError
-from tracker.types import LANDMARKS, Float32, Image, Keyframes, Track, TrackingResult, VideoInfo
+from tracker.types import (
+    LANDMARKS,
+    Expressions,
+    Float32,
+    Image,
+    Keyframes,
+    Reason,
+    Track,
+    TrackingResult,
+    VideoInfo,
+)
 
 JPEG_QUALITY = 90
 """OpenCV's quality of the thumbnails: no loss that the eye sees."""
 
 VECTOR = np.dtype("<f4")
 """How a number of an embedding is stored."""
-
-_CHUNK = 5_000
-"""SQLite takes at least 32,766 values in one statement."""
-
-
-def chunks(values: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Yield ``values`` in parts small enough for one statement."""
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
-
 
 # ---- writing
 
@@ -53,8 +64,20 @@ def check(result: TrackingResult) -> None:
             raise ValueError(f"track {track.track_id} has keyframes outside of it: {frames}")
         if not np.isfinite(track.keyframes.embeddings).all():
             raise ValueError(f"track {track.track_id} has an embedding with numbers that are not finite")
+        _check_expressions(result, track)
     if len(dimensions(track.keyframes for track in result.tracks)) > 1:
         raise ValueError(f"{result.video.path}: the embeddings differ in length")
+
+
+def _check_expressions(result: TrackingResult, track: Track) -> None:
+    shown, answered = track.expressions, np.isfinite(track.expressions.emotions).all(axis=1)
+    frames = np.r_[track.first_frame - 1, shown.frames, track.end_frame]
+    if (np.diff(frames) <= 0).any():
+        raise ValueError(f"track {track.track_id} has expressions outside of it or not in order: {shown.frames}")
+    if (answered != (shown.reasons == Reason.NONE)).any() or (answered & ~np.isfinite(shown.valence)).any():
+        raise ValueError(f"track {track.track_id} has expressions with neither an answer nor a reason, or with half")
+    if len(shown) and result.emotion_id is None:
+        raise ValueError(f"track {track.track_id} has expressions, and nobody says of which model")
 
 
 def dimensions(keyframes: Iterable[Keyframes]) -> set[int]:
@@ -101,6 +124,8 @@ def insert_video(session: Session, result: TrackingResult, pictures: Sequence[by
         _insert(session, Thumbnail, thumbnails)
         keyframes = [(key, track.keyframes) for key, track in zip(keys, result.tracks, strict=True)]
         insert_embeddings(session, keyframes, result.embedder_id)
+        for key, track in zip(keys, result.tracks, strict=True):
+            emotion_rows.insert_expressions(session, key, track, result)
     return video.id
 
 
@@ -125,6 +150,8 @@ def _video_row(result: TrackingResult) -> Video:
         embedder_id=result.embedder_id,
         settings=result.settings,
         added_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        emotion_id=result.emotion_id,
+        affect_derived=result.affect_derived,
         timestamps=pack(result.timestamps),
         shots=pack(result.shots),
     )
@@ -194,7 +221,16 @@ def video_record(row: Video) -> VideoRecord:
     """Return the value of a row."""
     info = VideoInfo(row.path, row.content_hash, row.width, row.height, row.fps, row.duration, row.is_image)
     return VideoRecord(
-        row.id, info, row.frame_count, row.end, row.detector_id, row.embedder_id, row.settings, row.added_at
+        video_id=row.id,
+        info=info,
+        frame_count=row.frame_count,
+        end=row.end,
+        detector_id=row.detector_id,
+        embedder_id=row.embedder_id,
+        settings=row.settings,
+        added_at=row.added_at,
+        emotion_id=row.emotion_id,
+        affect_derived=row.affect_derived,
     )
 
 
@@ -226,14 +262,14 @@ def full_tracks(session: Session, video_id: int) -> list[tuple[TrackRecord, Trac
     rows = embeddings(session, of_video)
     # Row ids rise with the track and its frames, so each track's embeddings lie together.
     bounds = {int(key): np.flatnonzero(rows.track_keys == key) for key in np.unique(rows.track_keys)}
-    none = np.empty(0, np.int64)
+    none, shown = np.empty(0, np.int64), emotion_rows.expressions(session, of_video)
     return [
-        (record, _track(record, arrays[record.key], rows[bounds.get(record.key, none)]))
+        (record, _track(record, arrays[record.key], rows[bounds.get(record.key, none)], shown.get(record.key)))
         for record in track_records(session, of_video)
     ]
 
 
-def _track(record: TrackRecord, arrays: TrackArrays, rows: TrackEmbeddings) -> Track:
+def _track(record: TrackRecord, arrays: TrackArrays, rows: TrackEmbeddings, shown: Expressions | None) -> Track:
     return Track(
         track_id=record.track_id,
         shot=record.shot,
@@ -243,6 +279,7 @@ def _track(record: TrackRecord, arrays: TrackArrays, rows: TrackEmbeddings) -> T
         sources=unpack(arrays.sources, np.uint8),
         landmarks=unpack(arrays.landmarks, np.float32, LANDMARKS, 2),
         keyframes=Keyframes(rows.frames, rows.qualities, rows.vectors),
+        expressions=Expressions.empty() if shown is None else shown,
     )
 
 

@@ -9,14 +9,15 @@ from indexing.annotate import annotate
 from indexing.demo import DemoScore, make_demo_clip, score, write_truth
 from indexing.pictures import draw_timeline
 from indexing.pipeline import Progress, process
+from indexing.plot import plot
 from indexing.report import Row, people_rows
 from indexing.store import Store
 from indexing.types import UNKNOWN
 from tracker.errors import FacetrackError
 
 CLIP = "demo.mp4"
-FILES = (CLIP, "truth.csv", "demo.db", "annotated.mp4", "timeline.png")
-"""The clip, its exact truth, the database, the annotated clip and the picture of who is seen when."""
+FILES = (CLIP, "truth.csv", "demo.db", "annotated.mp4", "timeline.png", "emotions.png")
+"""The clip, its exact truth, the database, the annotated clip, and the pictures of who is seen when and shows what."""
 
 TRUE_PEOPLE = 2
 DETECTOR, EMBEDDER = "centerface", "dlib"
@@ -70,7 +71,7 @@ def showcase(folder: Path, *, models_dir: Path | None = None, progress: Progress
         FacetrackError: if the folder holds a database with other videos, or the clip could not be processed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    clip, truth_file, database, annotated, picture = (folder / name for name in FILES)
+    clip, truth_file, database, annotated, seen, shown = (folder / name for name in FILES)
     _clear(database)
     truth = make_demo_clip(clip)
     write_truth(truth, truth_file)
@@ -80,12 +81,14 @@ def showcase(folder: Path, *, models_dir: Path | None = None, progress: Progress
         )
         if outcome.video_id is None:
             raise FacetrackError(outcome.message)
-        annotate(store, store.video(outcome.video_id), annotated)
-        draw_timeline(store, picture)
+        video = store.video(outcome.video_id)
+        annotate(store, video, annotated)
+        draw_timeline(store, seen)
+        plot(store, shown, video=video)
         people = people_rows(store)
         result = score(truth, store.tracks(outcome.video_id))
         thumbnails = tuple(Path(row["thumbnail"]) for row in people if row["thumbnail"])
-        return Showcase(people, result, (clip, truth_file, database, annotated, picture, *thumbnails))
+        return Showcase(people, result, (clip, truth_file, database, annotated, seen, shown, *thumbnails))
 
 
 def _clear(database: Path) -> None:

@@ -1,7 +1,7 @@
 """The database of videos, tracks and people: domain values in and out.
 
 It is the only truth; indexes, clusters and exports are rebuilt from it. The tables (see `indexing.tables`) may be read
-by hand: ``videos``, ``tracks``, ``embeddings``, ``identities``, ``meta`` and the view ``appearances``.
+by hand; ``SCHEMA.md`` beside this file describes them, with queries to begin with.
 """
 
 from __future__ import annotations
@@ -20,11 +20,22 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from indexing import rows, timeline
+from indexing import emotion_rows, rows, timeline
 from indexing.database import explained, open_engine, pragma
-from indexing.tables import EmbeddingRow, IdentityRow, Meta, Thumbnail, TrackRow, Video, unpack
+from indexing.tables import EmbeddingRow, IdentityRow, Meta, Thumbnail, TrackRow, Video, chunks, unpack
 from indexing.timeline import APPEARANCE_GAP
-from indexing.types import Appearance, Identity, Int64, Person, TrackEmbeddings, TrackRecord, VideoRecord
+from indexing.types import (
+    Appearance,
+    EmotionCurve,
+    EmotionSummary,
+    Episode,
+    Identity,
+    Int64,
+    Person,
+    TrackEmbeddings,
+    TrackRecord,
+    VideoRecord,
+)
 from tracker.errors import FacetrackError
 from tracker.types import Float64, Int32, Keyframes, Track, TrackingResult
 
@@ -231,7 +242,7 @@ class Store:
         ids = [int(row_id) for row_id in row_ids]
         keys: dict[int, int] = {}
         with self._read() as session:
-            for part in rows.chunks(sorted(set(ids))):
+            for part in chunks(sorted(set(ids))):
                 found = select(EmbeddingRow.id, EmbeddingRow.track_id).where(EmbeddingRow.id.in_(part))
                 keys.update((row.id, row.track_id) for row in session.execute(found))
         return np.array([keys.get(row_id, -1) for row_id in ids], np.int64)
@@ -313,6 +324,7 @@ class Store:
         with self._write() as session:
             _check_keys(session, [key for _, keys in groups for key in keys])
             ids = [_known_or_new(session, identity_id) for identity_id, _ in groups]
+            before = set(emotion_rows.owners(session).items())
             session.execute(update(TrackRow).values(identity_id=None, confidence=None))
             changes = [
                 {"id": key, "identity_id": identity_id, "confidence": _confidence(confidences, key)}
@@ -321,6 +333,8 @@ class Store:
             ]
             if changes:
                 session.execute(update(TrackRow), changes)
+            changed = before ^ set(emotion_rows.owners(session).items())
+            emotion_rows.refresh(session, {pair for _, pair in changed})
         return ids
 
     def rename(self, identity_id: int, name: str | None) -> None:
@@ -370,6 +384,43 @@ class Store:
             if identity.name is not None and identity.name.casefold() == text.strip().casefold():
                 return identity
         raise self._unknown("person", text, [identity.label for identity in identities])
+
+    # ---- emotions
+
+    def emotion_curves(self, identity_id: int | None = None, video_id: int | None = None) -> list[EmotionCurve]:
+        """Return what identities show over time, smoothed, by video and identity; see `indexing.emotions.smooth`.
+
+        Args:
+            identity_id: One identity; None: all.
+            video_id: One video; None: all.
+        """
+        with self._read() as session:
+            return emotion_rows.curves(session, identity_id, video_id)
+
+    def episodes(self, identity_id: int | None = None, video_id: int | None = None) -> list[Episode]:
+        """Return the episodes by video, identity and time; see `indexing.emotions.episodes`.
+
+        Args:
+            identity_id: One identity; None: all.
+            video_id: One video; None: all.
+        """
+        with self._read() as session:
+            return emotion_rows.episodes(session, identity_id, video_id)
+
+    def emotion_summaries(self, identity_id: int | None = None, video_id: int | None = None) -> list[EmotionSummary]:
+        """Return what identities show all in all, by video and identity; see `indexing.emotions.summary`.
+
+        Args:
+            identity_id: One identity; None: all.
+            video_id: One video; None: all.
+        """
+        with self._read() as session:
+            return emotion_rows.summaries(session, identity_id, video_id)
+
+    def refresh_emotions(self) -> None:
+        """Make curves, episodes and summaries anew; needed only where somebody else changed the tables."""
+        with self._write() as session:
+            emotion_rows.refresh(session, set(emotion_rows.owners(session).values()))
 
     # ---- values
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,15 @@ from sqlalchemy import Dialect, Float, ForeignKey, Integer, LargeBinary, Text, T
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _RAW, _DEFLATED = b"r", b"z"
+
+_CHUNK = 5_000
+"""SQLite takes at least 32,766 values in one statement."""
+
+
+def chunks(values: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield ``values`` in parts small enough for one statement."""
+    for start in range(0, len(values), _CHUNK):
+        yield values[start : start + _CHUNK]
 
 
 def pack(array: NDArray[Any]) -> bytes:
@@ -135,6 +145,8 @@ class Video(Base):
     embedder_id: Mapped[str]
     settings: Mapped[dict[str, Any]]
     added_at: Mapped[str]
+    emotion_id: Mapped[str | None]
+    affect_derived: Mapped[bool] = mapped_column(server_default="1")
     timestamps: Mapped[bytes] = mapped_column(deferred=True)
     shots: Mapped[bytes] = mapped_column(deferred=True)
 
@@ -205,3 +217,96 @@ class EmbeddingRow(Base):
     quality: Mapped[float]
     model_id: Mapped[str]
     vector: Mapped[bytes]
+
+
+class _Feelings:
+    angry: Mapped[float | None]
+    disgust: Mapped[float | None]
+    fear: Mapped[float | None]
+    happy: Mapped[float | None]
+    sad: Mapped[float | None]
+    surprise: Mapped[float | None]
+    neutral: Mapped[float | None]
+
+
+class _Affect:
+    valence: Mapped[float | None]
+    arousal: Mapped[float | None]
+    affect_source: Mapped[str | None]
+
+
+class ExpressionRow(_Feelings, _Affect, Base):
+    """A sample of what a face shows; nothing is known where a column is NULL."""
+
+    __tablename__ = "expressions"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    track_id: Mapped[int] = mapped_column(ForeignKey("tracks.id", ondelete="CASCADE"), primary_key=True)
+    frame: Mapped[int] = mapped_column(primary_key=True)
+    time: Mapped[float]
+    model_id: Mapped[str]
+    emotion: Mapped[str | None]
+    reason: Mapped[str | None]
+    pose_pitch: Mapped[float | None]
+    pose_yaw: Mapped[float | None]
+    pose_roll: Mapped[float | None]
+    gaze_x: Mapped[float | None]
+    gaze_y: Mapped[float | None]
+    mouth_opening: Mapped[float | None]
+    eye_opening: Mapped[float | None]
+
+
+class _OfIdentity:
+    __table_args__: Any = ({"sqlite_with_rowid": False},)
+
+    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"), primary_key=True)
+    identity_id: Mapped[int] = mapped_column(
+        ForeignKey("identities.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+
+
+class CurveRow(_OfIdentity, _Feelings, _Affect, Base):
+    """A point of the smoothed curve of an identity in a video; it stands for ``seconds`` from its time on."""
+
+    __tablename__ = "emotion_curves"
+
+    time: Mapped[float] = mapped_column(primary_key=True)
+    seconds: Mapped[float]
+    model_id: Mapped[str]
+    emotion: Mapped[str | None]
+
+
+class EpisodeRow(_OfIdentity, Base):
+    """A stretch of time in which an identity shows one emotion."""
+
+    __tablename__ = "emotion_episodes"
+
+    onset: Mapped[float] = mapped_column(primary_key=True)
+    apex: Mapped[float]
+    offset: Mapped[float]
+    emotion: Mapped[str]
+    mean: Mapped[float]
+    peak: Mapped[float]
+    model_id: Mapped[str]
+
+
+class SummaryRow(_OfIdentity, _Feelings, Base):
+    """What an identity shows in a video, all in all: the share of time of each class."""
+
+    __tablename__ = "emotion_summaries"
+
+    seconds: Mapped[float]
+    mean_valence: Mapped[float | None]
+    mean_arousal: Mapped[float | None]
+    affect_source: Mapped[str]
+    model_id: Mapped[str]
+
+
+class TransitionRow(_OfIdentity, Base):
+    """How often an episode of one emotion was followed by one of another; never 0."""
+
+    __tablename__ = "emotion_transitions"
+
+    before: Mapped[str] = mapped_column(primary_key=True)
+    after: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]

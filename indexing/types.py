@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.types import Float32, Int32, Segment, VideoInfo, frozen
+from tracker.types import EMOTIONS, POSE, Float32, Int32, Segment, VideoInfo, frozen
 
 Int64 = NDArray[np.int64]
 
@@ -30,6 +30,8 @@ class VideoRecord:
         embedder_id: Model id of the embedder.
         settings: Every option that changed the outcome, as JSON gives it back (tuples are lists).
         added_at: UTC time of adding, ISO 8601.
+        emotion_id: Model id of the emotion model; None: no expressions were sampled.
+        affect_derived: Valence and arousal are expectations over the classes, not a model's own answer.
     """
 
     video_id: int
@@ -40,6 +42,8 @@ class VideoRecord:
     embedder_id: str
     settings: dict[str, Any]
     added_at: str
+    emotion_id: str | None = None
+    affect_derived: bool = True
 
     @property
     def path(self) -> Path:
@@ -217,3 +221,136 @@ class Match:
     track_key: int
     similarity: float
     probability: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameExpressions:
+    """What a face shows in each frame of its track; NaN where it is not known.
+
+    Attributes:
+        emotions: ``(T, 7)`` float32 probabilities of `tracker.types.EMOTIONS`, rows sum to 1.
+        valence: ``(T,)`` float32 in [-1, 1].
+        arousal: ``(T,)`` float32 in [-1, 1].
+        pose: ``(T, 3)`` float32 radians, see `tracker.types.POSE`.
+        gaze: ``(T, 2)`` float32 radians, see `tracker.types.Expressions`.
+        openness: ``(T, 2)`` float32, the same.
+        sources: ``(T,)`` text: where the emotion comes from: ``sampled``, ``interpolated``, or why there is none: the
+            `tracker.types.Reason` in lower case, nothing where no sample is near.
+    """
+
+    emotions: Float32
+    valence: Float32
+    arousal: Float32
+    pose: Float32
+    gaze: Float32
+    openness: Float32
+    sources: NDArray[np.str_]
+
+    def __post_init__(self) -> None:
+        """Check shapes and make the arrays read-only."""
+        count = len(self.emotions)
+        object.__setattr__(self, "emotions", frozen(self.emotions, np.float32, (None, len(EMOTIONS)), "emotions"))
+        object.__setattr__(self, "valence", frozen(self.valence, np.float32, (count,), "valence"))
+        object.__setattr__(self, "arousal", frozen(self.arousal, np.float32, (count,), "arousal"))
+        object.__setattr__(self, "pose", frozen(self.pose, np.float32, (count, len(POSE)), "pose"))
+        object.__setattr__(self, "gaze", frozen(self.gaze, np.float32, (count, 2), "gaze"))
+        object.__setattr__(self, "openness", frozen(self.openness, np.float32, (count, 2), "openness"))
+        object.__setattr__(self, "sources", frozen(self.sources, np.str_, (count,), "sources"))
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.emotions)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmotionCurve:
+    """What an identity shows over time in one video, joined over its tracks and smoothed; NaN where it is not known.
+
+    Attributes:
+        identity_id: Who.
+        video_id: Where.
+        times: ``(S,)`` float64 seconds, rising.
+        emotions: ``(S, 7)`` float32 probabilities of `tracker.types.EMOTIONS`.
+        valence: ``(S,)`` float32 in [-1, 1].
+        arousal: ``(S,)`` float32 in [-1, 1].
+        affect_derived: Valence and arousal are expectations over the classes, not a model's own answer.
+    """
+
+    identity_id: int
+    video_id: int
+    times: NDArray[np.float64]
+    emotions: Float32
+    valence: Float32
+    arousal: Float32
+    affect_derived: bool = True
+
+    def __post_init__(self) -> None:
+        """Check shapes and make the arrays read-only."""
+        count = len(self.times)
+        object.__setattr__(self, "times", frozen(self.times, np.float64, (None,), "times"))
+        object.__setattr__(self, "emotions", frozen(self.emotions, np.float32, (count, len(EMOTIONS)), "emotions"))
+        object.__setattr__(self, "valence", frozen(self.valence, np.float32, (count,), "valence"))
+        object.__setattr__(self, "arousal", frozen(self.arousal, np.float32, (count,), "arousal"))
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.times)
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A stretch of time in which an identity shows one emotion.
+
+    Attributes:
+        identity_id: Who.
+        video_id: Where.
+        label: One of `tracker.types.EMOTIONS`.
+        onset: Seconds at which it begins.
+        apex: Seconds at which it is strongest.
+        offset: Seconds at which it ends; [onset, offset).
+        mean: Mean probability over its samples, in [0, 1].
+        peak: Probability at the apex, in [0, 1].
+    """
+
+    identity_id: int
+    video_id: int
+    label: str
+    onset: float
+    apex: float
+    offset: float
+    mean: float
+    peak: float
+
+    @property
+    def segment(self) -> Segment:
+        """When it lasts."""
+        return Segment(self.onset, self.offset)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmotionSummary:
+    """What an identity shows in a video, all in all.
+
+    Attributes:
+        identity_id: Who.
+        video_id: Where.
+        seconds: Time for which an emotion is known.
+        shares: ``(7,)`` float64 share of that time in which each of `tracker.types.EMOTIONS` is the strongest.
+        transitions: ``(7, 7)`` int64 how often an episode of the row's class was followed by one of the column's.
+        mean_valence: Mean of the curve, NaN where nothing is known.
+        mean_arousal: The same of arousal.
+    """
+
+    identity_id: int
+    video_id: int
+    seconds: float
+    shares: NDArray[np.float64]
+    transitions: Int64
+    mean_valence: float
+    mean_arousal: float
+
+    def __post_init__(self) -> None:
+        """Check shapes and make the arrays read-only."""
+        side = len(EMOTIONS)
+        object.__setattr__(self, "shares", frozen(self.shares, np.float64, (side,), "shares"))
+        object.__setattr__(self, "transitions", frozen(self.transitions, np.int64, (side, side), "transitions"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.types import Float32, Image, Keyframes, Source, Track, TrackingResult, VideoInfo
+from tracker.types import Expressions, Float32, Image, Keyframes, Reason, Source, Track, TrackingResult, VideoInfo
 
 Span = tuple[int, int, int]
 """Person, first frame, frame after the last one."""
@@ -32,10 +32,12 @@ def make_result(
     thumbnails: bool = True,
     is_image: bool = False,
     settings: dict[str, object] | None = None,
+    emotion_every: int = 0,
 ) -> TrackingResult:
     """Return a result with one track for each of ``spans``, all embeddings of a person within ``noise``.
 
-    The content hash is that of the path unless it is given; frame ``i`` is shown at ``i / fps``.
+    The content hash is that of the path unless it is given; frame ``i`` is shown at ``i / fps``. With
+    ``emotion_every`` each so many frames of a track carry an expression, see `make_expressions`.
     """
     name = str(path)
     content = content_hash or hashlib.sha256(name.encode()).hexdigest()
@@ -56,12 +58,14 @@ def make_result(
                 keyframes=keyframes,
                 noise=noise,
                 thumbnail=thumbnails,
+                emotion_every=emotion_every,
             )
             for number, span in enumerate(ordered)
         ),
         detector_id=detector_id,
         embedder_id=embedder_id,
         settings={"detect_every": 1} if settings is None else settings,
+        emotion_id="fake-emotion" if emotion_every else None,
     )
 
 
@@ -75,6 +79,7 @@ def make_track(
     keyframes: int = 2,
     noise: float = 0.05,
     thumbnail: bool = True,
+    emotion_every: int = 0,
 ) -> Track:
     """Return the track of one person: a box that wanders, mostly detected, with landmarks where it is."""
     person, first, end = span
@@ -91,6 +96,28 @@ def make_track(
         landmarks=_landmarks(boxes, sources),
         keyframes=_keyframes(person, first, count, rng, dimension=dimension, wanted=keyframes, noise=noise),
         thumbnail=_picture(person) if thumbnail else np.zeros((0, 0, 3), np.uint8),
+        expressions=make_expressions(first, end, every=emotion_every) if emotion_every else Expressions.empty(),
+    )
+
+
+def make_expressions(first: int, end: int, *, every: int) -> Expressions:
+    """Return samples of a face that is happy in the first half of its frames, then sad; the third one is blurred."""
+    frames = np.arange(first, end, every, dtype=np.int32)
+    emotions = np.full((len(frames), 7), 0.02, np.float32)
+    emotions[np.arange(len(frames)), np.where(frames < (first + end) / 2, 3, 4)] = 0.88
+    reasons = np.zeros(len(frames), np.uint8)
+    reasons[2:3], emotions[2:3] = Reason.BLURRED, np.nan
+    happy = emotions[:, 3] - emotions[:, 4]
+    angle = np.linspace(-0.3, 0.3, len(frames), dtype=np.float32)
+    return Expressions(
+        frames=frames,
+        emotions=emotions,
+        valence=0.8 * happy,
+        arousal=0.4 * happy,
+        reasons=reasons,
+        pose=np.stack([angle, -angle, angle / 2], 1),
+        gaze=np.stack([angle / 3, angle / 4], 1),
+        openness=np.full((len(frames), 2), 0.3, np.float32),
     )
 
 

@@ -70,6 +70,60 @@ def test_a_database_of_any_step_comes_to_the_same_schema_and_works(tmp_path: Pat
     assert schema(tmp_path / "old.db") == schema(tmp_path / "new.db")
 
 
+@pytest.fixture
+def first_version(tmp_path: Path) -> Path:
+    """Return a database with content that the code of the first schema wrote."""
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((Path(__file__).parent / "goldens" / "v0001.sql").read_text(encoding="utf-8"))
+    return path
+
+
+def test_the_content_of_the_first_version_is_kept(first_version: Path) -> None:
+    written = [make_result("films/a.mp4", [(0, 0, 4), (1, 2, 6), (0, 5, 8)], frames=8, dimension=4),
+               make_result("b.jpg", [(0, 0, 1), (2, 0, 1)], frames=1, dimension=4, keyframes=1)]  # fmt: skip
+    with Store(first_version, must_exist=True) as store:
+        assert [(v.video_id, str(v.path), v.emotion_id) for v in store.videos()] == [
+            (2, "films/a.mp4", None), (3, "b.jpg", None)
+        ]  # fmt: skip
+        assert store.video(2).settings == {"detect_every": 2}
+        for video_id, result in zip((2, 3), written, strict=True):
+            for (_, back), track in zip(store.tracks(video_id), result.tracks, strict=True):
+                assert back.boxes.tobytes() == track.boxes.tobytes()
+                assert back.keyframes.embeddings.tobytes() == track.keyframes.embeddings.tobytes()
+                assert len(back.expressions) == 0
+        assert [(p.identity.label, p.appearances) for p in store.people()] == [("Ada", 2), ("Person 2", 1)]
+        assert [(r.key, r.identity_id, r.confidence) for r in store.track_records()] == [
+            (2, 1, 0.9), (3, 2, None), (4, 1, None), (5, 1, None), (6, None, None)
+        ]  # fmt: skip
+        assert store.thumbnail(2).startswith(b"\xff\xd8")
+        assert store.get_meta("calibration") == {"a": 1.5}
+        assert store.emotion_curves() == store.episodes() == store.emotion_summaries() == []
+    assert read_sql(first_version, "PRAGMA foreign_key_check") == []
+    assert read_sql(first_version, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_the_first_version_comes_to_the_schema_of_today_and_goes_on(first_version: Path, tmp_path: Path) -> None:
+    Store(tmp_path / "new.db").close()
+    with Store(first_version, must_exist=True) as store:
+        video_id = store.add_video(make_result("new.mp4", dimension=4, emotion_every=5))
+        assert video_id == 4
+        keys = [record.key for record in store.track_records(video_id)]
+        assert keys == [7, 8, 9]
+        store.assign([(1, [2, 4, 5, *keys]), (2, [3])])
+        assert {(curve.identity_id, curve.video_id) for curve in store.emotion_curves()} == {(1, 4)}
+    assert schema(first_version) == schema(tmp_path / "new.db")
+
+
+def test_an_upgrade_that_fails_leaves_the_first_version(first_version: Path) -> None:
+    run_sql(first_version, "CREATE TABLE emotion_transitions (in_the_way)")
+    before = schema(first_version)
+    with pytest.raises(FacetrackError, match="emotion_transitions"):
+        Store(first_version)
+    assert schema(first_version) == before
+    assert read_sql(first_version, "SELECT version_num FROM alembic_version") == [("0001",)]
+
+
 def test_opening_again_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with Store(path) as store:

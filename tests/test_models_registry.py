@@ -68,7 +68,7 @@ def _in_new_process(code: str, **environment: str) -> str:
 
 def test_every_model_has_weights_and_a_kind() -> None:
     assert set(models.MODELS) == set(weights.REGISTRY)
-    assert {model.kind for model in models.MODELS.values()} == {"detector", "landmarks", "embedder"}
+    assert {model.kind for model in models.MODELS.values()} == {"detector", "landmarks", "embedder", "emotion"}
 
 
 @pytest.mark.parametrize("name", [row.name for row in models.describe() if row.path])

@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from sqlalchemy import event
 
+from indexing.emotions import EmotionTimeline, Samples, emotion_timeline
 from indexing.index import load_or_rebuild
 from indexing.store import Store
 from indexing.types import Identity
 from tracker.errors import FacetrackError
-from tracker.types import Keyframes, Segment, TrackingResult
+from tracker.types import Expressions, Keyframes, Reason, Segment, TrackingResult
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def sql(store: Store, query: str) -> list[tuple[object, ...]]:
 
 
 def counts(store: Store) -> dict[str, int]:
-    tables = ("videos", "tracks", "track_arrays", "thumbnails", "embeddings", "identities")
+    tables = ("videos", "tracks", "track_arrays", "thumbnails", "embeddings", "expressions", "identities")
     return {table: int(str(sql(store, f"SELECT COUNT(*) FROM {table}")[0][0])) for table in tables}
 
 
@@ -76,6 +77,39 @@ def test_tracks_come_back_bit_by_bit(store: Store) -> None:
             assert getattr(back, name).tobytes() == getattr(track, name).tobytes()
         for name in ("frames", "qualities", "embeddings"):
             assert getattr(back.keyframes, name).tobytes() == getattr(track.keyframes, name).tobytes()
+
+
+def test_expressions_come_back_bit_by_bit(store: Store) -> None:
+    result = make_result(emotion_every=4)
+    video_id = store.add_video(result)
+    assert (store.video(video_id).emotion_id, store.video(video_id).affect_derived) == ("fake-emotion", True)
+    for (_, back), track in zip(store.tracks(video_id), result.tracks, strict=True):
+        assert len(back.expressions) == len(track.expressions) > 3
+        for name in Expressions.__slots__:
+            np.testing.assert_array_equal(getattr(back.expressions, name), getattr(track.expressions, name))
+            assert getattr(back.expressions, name).dtype == getattr(track.expressions, name).dtype
+
+
+def test_without_an_emotion_model_there_are_no_expressions(store: Store) -> None:
+    video_id = store.add_video(make_result())
+    store.assign([(None, [1, 2, 3])])
+    assert store.video(video_id).emotion_id is None
+    assert [len(track.expressions) for _, track in store.tracks(video_id)] == [0, 0, 0]
+    assert store.emotion_curves() == store.episodes() == store.emotion_summaries() == []
+
+
+def test_samples_can_be_read_by_hand(store: Store) -> None:
+    store.add_video(make_result(emotion_every=5))
+    query = (
+        "SELECT frame, time, model_id, emotion, ROUND(happy, 2), affect_source, reason, pose_yaw IS NULL"
+        " FROM expressions WHERE track_id = 1 ORDER BY frame"
+    )
+    assert sql(store, query) == [
+        (0, 0.0, "fake-emotion", "happy", 0.88, "derived", None, 0),
+        (5, 0.2, "fake-emotion", "happy", 0.88, "derived", None, 0),
+        (10, 0.4, "fake-emotion", None, None, None, "blurred", 0),
+        (15, 0.6, "fake-emotion", "sad", 0.02, "derived", None, 0),
+    ]
 
 
 def test_a_track_ends_where_its_next_frame_begins_or_the_video_ends(store: Store) -> None:
@@ -200,6 +234,13 @@ def test_another_embedder_is_refused_with_the_way_out(store: Store) -> None:
     assert store.embedder_id == "other"
 
 
+def _with_expressions(**changes: Any) -> TrackingResult:
+    result = make_result(emotion_every=5)
+    shown = result.tracks[0].expressions
+    first = replace(result.tracks[0], expressions=replace(shown, **changes))
+    return replace(result, tracks=(first, *result.tracks[1:]))
+
+
 def _with_bad_vector(result: TrackingResult) -> TrackingResult:
     track = result.tracks[-1]
     vectors = np.array(track.keyframes.embeddings)
@@ -217,6 +258,12 @@ def _with_bad_vector(result: TrackingResult) -> TrackingResult:
         (replace(make_result(), tracks=(replace(make_result().tracks[0], first_frame=25),)), "keyframes outside"),
         (replace(make_result(), tracks=make_result().tracks[:1] + make_result(dimension=8).tracks[1:]), "length"),
         (_with_bad_vector(make_result()), "not finite"),
+        (_with_expressions(frames=np.array([0, 5, 10, 20])), "outside of it or not in order"),
+        (_with_expressions(frames=np.array([0, 5, 5, 7])), "outside of it or not in order"),
+        (_with_expressions(reasons=np.zeros(4, np.uint8)), "neither an answer nor a reason"),
+        (_with_expressions(reasons=np.ones(4, np.uint8)), "neither an answer nor a reason"),
+        (_with_expressions(valence=np.full(4, np.nan)), "half"),
+        (replace(make_result(emotion_every=5), emotion_id=None), "of which model"),
     ],
 )
 def test_a_result_that_contradicts_itself_is_refused(store: Store, broken: TrackingResult, message: str) -> None:
@@ -226,7 +273,7 @@ def test_a_result_that_contradicts_itself_is_refused(store: Store, broken: Track
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-@pytest.mark.parametrize("table", ["tracks", "track_arrays", "thumbnails", "embeddings"])
+@pytest.mark.parametrize("table", ["tracks", "track_arrays", "thumbnails", "embeddings", "expressions"])
 def test_nothing_is_half_written(store: Store, table: str, error: type[BaseException]) -> None:
     store.add_video(make_result("a.mp4"))
     before = counts(store)
@@ -237,10 +284,10 @@ def test_nothing_is_half_written(store: Store, table: str, error: type[BaseExcep
 
     event.listen(store._engine, "after_cursor_execute", fail)
     with pytest.raises(error, match="in the middle"):
-        store.add_video(make_result("b.mp4"))
+        store.add_video(make_result("b.mp4", emotion_every=5))
     event.remove(store._engine, "after_cursor_execute", fail)
     assert counts(store) == before
-    assert store.add_video(make_result("b.mp4")) == 2
+    assert store.add_video(make_result("b.mp4", emotion_every=5)) == 2
     assert_sound(store)
 
 
@@ -400,6 +447,154 @@ def test_a_user_can_ask_by_hand(store: Store) -> None:
     ]
 
 
+# ---- emotions
+
+DERIVED = ("emotion_curves", "emotion_episodes", "emotion_summaries", "emotion_transitions")
+
+
+def derived(store: Store) -> dict[str, list[tuple[object, ...]]]:
+    return {table: sql(store, f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4") for table in DERIVED}
+
+
+def long_result(path: str = "a.mp4", **options: Any) -> TrackingResult:
+    return make_result(path, [(0, 0, 200), (1, 50, 300), (0, 210, 350)], frames=400, emotion_every=5, **options)
+
+
+def test_what_identities_show_comes_with_their_tracks(store: Store) -> None:
+    store.add_video(long_result())
+    assert all(not found for found in derived(store).values())
+    store.assign([(None, [1, 3]), (None, [2])])
+    first, second = store.emotion_curves()
+    assert (first.identity_id, second.identity_id, first.video_id) == (1, 2, 1)
+    assert len(first) == len(store.tracks(1)[0][1].expressions) + len(store.tracks(1)[2][1].expressions)
+    assert [(e.identity_id, e.label) for e in store.episodes()] == [
+        (1, "happy"), (1, "sad"), (1, "happy"), (1, "sad"), (2, "happy"), (2, "sad")
+    ]  # fmt: skip
+    ada, bob = store.emotion_summaries()
+    assert (ada.seconds, bob.seconds) == pytest.approx((340 / 25, 250 / 25))
+    assert ada.transitions[3, 4] == 2
+    assert ada.transitions[4, 3] == bob.transitions.sum() == 1
+    assert ada.shares.sum() == pytest.approx(1)
+
+
+def test_what_is_read_is_what_follows_from_the_tracks(store: Store) -> None:
+    store.add_video(long_result())
+    store.assign([(None, [1, 3]), (None, [2])])
+    for identity_id in (1, 2):
+        wanted = expected(store, 1, identity_id)
+        (curve,), (found,) = store.emotion_curves(identity_id), store.emotion_summaries(identity_id, 1)
+        for name in ("times", "emotions", "valence", "arousal"):
+            np.testing.assert_array_equal(getattr(curve, name), getattr(wanted.curve, name))
+        assert tuple(store.episodes(identity_id)) == wanted.episodes
+        np.testing.assert_array_equal(found.shares, wanted.summary.shares)
+        np.testing.assert_array_equal(found.transitions, wanted.summary.transitions)
+        assert (found.mean_valence, found.mean_arousal) == (wanted.summary.mean_valence, wanted.summary.mean_arousal)
+
+
+def expected(store: Store, video_id: int, identity_id: int) -> EmotionTimeline:
+    times, parts = store.timestamps(video_id), []
+    for record, track in store.tracks(video_id):
+        if record.identity_id == identity_id:
+            shown = track.expressions
+            rows = np.column_stack([shown.emotions, shown.valence, shown.arousal])
+            parts.append((times[shown.frames], [record.end] * len(shown), [record.size] * len(shown), rows))
+    samples = Samples(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return emotion_timeline(samples, identity_id=identity_id, video_id=video_id)
+
+
+def test_emotions_are_asked_for_by_person_and_video(store: Store) -> None:
+    store.add_video(long_result("a.mp4"))
+    store.add_video(long_result("b.mp4"))
+    store.assign([(None, [1, 3, 4]), (None, [2, 5])])
+    for ask in (store.emotion_curves, store.episodes, store.emotion_summaries):
+        pairs = {(found.video_id, found.identity_id) for found in ask()}
+        assert pairs == {(1, 1), (1, 2), (2, 1), (2, 2)}
+        assert {(found.video_id, found.identity_id) for found in ask(2)} == {(1, 2), (2, 2)}
+        assert {(found.video_id, found.identity_id) for found in ask(video_id=2)} == {(2, 1), (2, 2)}
+        assert {(found.video_id, found.identity_id) for found in ask(1, 2)} == {(2, 1)}
+        assert ask(9) == []
+
+
+def test_assigning_again_gives_what_a_fresh_start_gives(store: Store, tmp_path: Path) -> None:
+    store.add_video(long_result())
+    store.assign([(None, [1]), (None, [2, 3])])
+    store.assign([(1, [1, 2, 3]), (2, [])])
+    assert {summary.identity_id for summary in store.emotion_summaries()} == {1}
+    store.assign([(1, [1, 3]), (2, [2])])
+    with Store(tmp_path / "fresh.db") as fresh:
+        fresh.add_video(long_result())
+        fresh.assign([(None, [1, 3]), (None, [2])])
+        assert derived(fresh) == derived(store)
+    before = derived(store)
+    store.refresh_emotions()
+    assert derived(store) == before
+
+
+def test_only_what_changed_is_made_anew(store: Store) -> None:
+    store.add_video(long_result("a.mp4"))
+    store.add_video(long_result("b.mp4"))
+    store.assign([(None, [1, 3, 4]), (None, [2])])
+    written: list[str] = []
+    event.listen(store._engine, "before_cursor_execute", lambda *arguments: written.append(arguments[2]))
+    store.assign([(1, [1, 3, 4]), (2, [2])])
+    assert not any("emotion_" in statement for statement in written)
+    store.assign([(1, [1, 3, 4]), (2, [2, 5])])
+    assert sum(statement.startswith("INSERT INTO emotion_curves") for statement in written) == 1
+
+
+def test_a_failed_assignment_leaves_the_emotions(store: Store) -> None:
+    store.add_video(long_result())
+    store.assign([(None, [1, 3]), (None, [2])])
+    before = derived(store)
+
+    def fail(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("INSERT INTO emotion_episodes "):
+            raise RuntimeError("in the middle")
+
+    event.listen(store._engine, "after_cursor_execute", fail)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        store.assign([(1, [1, 2, 3])])
+    event.remove(store._engine, "after_cursor_execute", fail)
+    assert derived(store) == before
+    assert [record.identity_id for record in store.track_records()] == [1, 2, 1]
+
+
+def test_emotions_go_with_their_video_and_their_person(store: Store) -> None:
+    store.add_video(long_result("a.mp4"))
+    store.add_video(long_result("b.mp4"))
+    store.assign([(None, [1, 3, 4, 6]), (None, [2, 5])])
+    store.rename(1, "Ada")
+    store.remove_video(1)
+    assert {(e.video_id, e.identity_id) for e in store.episodes()} == {(2, 1), (2, 2)}
+    store.forget(1)
+    pairs = {(row[0], row[1]) for found in derived(store).values() for row in found}
+    assert pairs == {(2, 2)}
+    assert sql(store, "SELECT DISTINCT track_id FROM expressions") == [(5,)]
+    store.add_video(long_result("b.mp4", settings={"detect_every": 7}), replace=True)
+    assert all(not found for found in derived(store).values())
+    assert_sound(store)
+
+
+def test_an_image_has_a_curve_of_one_point(store: Store) -> None:
+    store.add_video(make_result("a.jpg", [(0, 0, 1)], frames=1, emotion_every=1, is_image=True))
+    store.assign([(None, [1])])
+    (curve,), (found,) = store.emotion_curves(), store.emotion_summaries()
+    assert (len(curve), store.episodes()) == (1, [])
+    assert found.shares.max() == 1
+
+
+def test_a_face_that_never_answers_has_a_summary_of_nothing(store: Store) -> None:
+    result = make_result(spans=[(0, 0, 50)], emotion_every=5)
+    nothing = Expressions.unanswered(result.tracks[0].expressions.frames, Reason.TURNED)
+    store.add_video(replace(result, tracks=(replace(result.tracks[0], expressions=nothing),)))
+    store.assign([(None, [1])])
+    (curve,), (found,) = store.emotion_curves(), store.emotion_summaries()
+    assert np.isnan(curve.emotions).all()
+    assert found.seconds == found.shares.sum() == 0
+    assert np.isnan([found.mean_valence, found.mean_arousal]).all()
+    assert store.episodes() == []
+
+
 # ---- names
 
 
@@ -465,7 +660,7 @@ def test_removing_a_video_leaves_no_orphan(store: Store) -> None:
     before = store.embeddings_revision
     store.remove_video(1)
     assert counts(store) == {
-        "videos": 1, "tracks": 3, "track_arrays": 3, "thumbnails": 3, "embeddings": 6, "identities": 0
+        "videos": 1, "tracks": 3, "track_arrays": 3, "thumbnails": 3, "embeddings": 6, "expressions": 0, "identities": 0
     }  # fmt: skip
     assert store.embeddings_revision != before
     assert_sound(store)
@@ -640,7 +835,7 @@ class StoreMachine(RuleBasedStateMachine):
     def add(self, people: list[int]) -> int:
         self.added += 1
         spans = [(person, 2 * n, 2 * n + 5) for n, person in enumerate(people)]
-        video_id = self.store.add_video(make_result(f"{self.added}.mp4", spans))
+        video_id = self.store.add_video(make_result(f"{self.added}.mp4", spans, emotion_every=1))
         self.videos[video_id] = [record.key for record in self.store.track_records(video_id)]
         assert not set(self.videos[video_id]) & set(self.owner)
         self.owner.update(dict.fromkeys(self.videos[video_id]))
@@ -682,7 +877,17 @@ class StoreMachine(RuleBasedStateMachine):
         assert held["videos"] == len(self.videos)
         assert held["tracks"] == held["track_arrays"] == held["thumbnails"] == len(self.owner)
         assert held["embeddings"] == 2 * len(self.owner)
+        assert held["expressions"] == 5 * len(self.owner)
         assert {i.identity_id for i in self.store.identities()} == set(self.owner.values()) - {None}
+
+    @invariant()
+    def emotions_follow_from_the_tracks(self) -> None:
+        pairs = {(r.video_id, r.identity_id) for r in self.store.track_records() if r.identity_id is not None}
+        assert {(curve.video_id, curve.identity_id) for curve in self.store.emotion_curves()} == pairs
+        for curve in self.store.emotion_curves():
+            wanted = expected(self.store, curve.video_id, curve.identity_id)
+            np.testing.assert_array_equal(curve.emotions, wanted.curve.emotions)
+        assert len(self.store.emotion_summaries()) == len(pairs)
 
 
 TestStoreInAnyOrder = StoreMachine.TestCase

@@ -12,7 +12,7 @@ from tracker import align, models
 from tracker.clock import Clock
 from tracker.headless import cv2
 from tracker.keyframes import Candidate
-from tracker.protocols import Detector, Embedder, LandmarkModel
+from tracker.protocols import Detector, Embedder, EmotionModel, LandmarkModel
 from tracker.types import Float32, Image, Keyframes
 
 THUMBNAIL_SIDE = 192
@@ -26,27 +26,32 @@ class Models:
         detector: Finds the faces.
         landmarks: Refines the alignment of what is embedded; None: the detector's landmarks alone.
         embedder: Turns faces into vectors.
+        emotion: Tells expressions; None: they are not sampled.
     """
 
     detector: Detector
     landmarks: LandmarkModel | None
     embedder: Embedder
+    emotion: EmotionModel | None = None
 
 
 def load_models(
     *,
     detector: str | Detector = "centerface",
     embedder: str | Embedder = "dlib",
+    emotion: str | EmotionModel | None = None,
     models_dir: Path | None = None,
 ) -> Models:
-    """Load the models that ``detector`` and ``embedder`` name, see `tracker.models.load`.
+    """Load the models that the arguments name, see `tracker.models.load`; no emotion model for None.
 
     Raises:
         ModelError: if a name is unknown or weights are missing.
     """
-    loaded = models.load("embedder", embedder, models_dir=models_dir)
-    mesh = models.load("landmarks", "facemesh", models_dir=models_dir) if loaded.template.mesh_indices else None
-    return Models(models.load("detector", detector, models_dir=models_dir), mesh, loaded)
+    vectors = models.load("embedder", embedder, models_dir=models_dir)
+    feelings = None if emotion is None else models.load("emotion", emotion, models_dir=models_dir)
+    needs_mesh = feelings is not None or bool(vectors.template.mesh_indices)
+    mesh = models.load("landmarks", "facemesh", models_dir=models_dir) if needs_mesh else None
+    return Models(models.load("detector", detector, models_dir=models_dir), mesh, vectors, feelings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

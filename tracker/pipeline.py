@@ -16,13 +16,14 @@ from tracker import boxes as geometry
 from tracker.associate import Associator, Tracklet
 from tracker.clock import Clock
 from tracker.embedding import Models, View, embed, load_models, template, to_keyframes
+from tracker.expression import Sampler, Sighting
 from tracker.flow import LucasKanade, reduced_grey
 from tracker.keyframes import Candidate, KeyframeSelector, cut_patch
 from tracker.link import join, link
 from tracker.options import TrackingOptions, options_for
-from tracker.protocols import Detector, Embedder, ScalableDetector
+from tracker.protocols import Detector, Embedder, EmotionModel, ScalableDetector
 from tracker.shots import mark_shots
-from tracker.types import Detections, Frame, Image, Keyframes, Statistics, Track, TrackingResult
+from tracker.types import Detections, Expressions, Frame, Image, Keyframes, Statistics, Track, TrackingResult
 from tracker.video import Video, open_video
 
 BATCH = 16
@@ -37,8 +38,10 @@ def track_faces(
     *,
     detector: str | Detector = "centerface",
     embedder: str | Embedder = "dlib",
+    emotion: str | EmotionModel | None = "emotion_cnn",
     preset: str = "balanced",
     detect_every: int | None = None,
+    emotion_fps: float | None = 5.0,
     models_dir: Path | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> TrackingResult:
@@ -48,8 +51,10 @@ def track_faces(
         path: The media file.
         detector: A name, ``module:Class`` or an object, see `tracker.protocols.Detector`.
         embedder: The same for `tracker.protocols.Embedder`.
+        emotion: The same for `tracker.protocols.EmotionModel`; None: expressions are not sampled.
         preset: ``fast``, ``balanced`` or ``accurate``.
         detect_every: Frames from one run of the detector to the next, in place of the preset's.
+        emotion_fps: Samples of expressions a second; None: each frame.
         models_dir: Folder in which weights are looked for first.
         advance: Called with 1 after each frame.
 
@@ -58,8 +63,8 @@ def track_faces(
         ModelError: if a model is unknown or its weights are missing.
         ValueError: if an option is out of its range.
     """
-    loaded = load_models(detector=detector, embedder=embedder, models_dir=models_dir)
-    options = options_for(preset, detect_every=detect_every)
+    loaded = load_models(detector=detector, embedder=embedder, emotion=emotion, models_dir=models_dir)
+    options = options_for(preset, detect_every=detect_every, emotion_fps=emotion_fps)
     with open_video(path) as video:
         return track_video(loaded, video, options=options, advance=advance)
 
@@ -74,8 +79,11 @@ def track_video(
     """Return the tracks of the faces in an open video, see `track_faces`."""
     options, clock = options or TrackingOptions(), Clock()
     timestamps = []
-    with ThreadPoolExecutor(_workers(loaded.detector), "detector") as pool:
-        run = _Run(loaded, options, clock, video, pool)
+    with (
+        ThreadPoolExecutor(_workers(loaded.detector), "detector") as pool,
+        ThreadPoolExecutor(1, "expressions") as side,
+    ):
+        run = _Run(loaded, options, clock, video, pool, _sampler(loaded, options, clock, side))
         for frame, cut, found in _detected_ahead(_with_cuts(video, clock), run):
             timestamps.append(frame.timestamp)
             run.step(frame, cut, found)
@@ -92,7 +100,15 @@ def track_video(
         embedder_id=loaded.embedder.model_id,
         settings=asdict(options),
         statistics=run.statistics(),
+        emotion_id=None if loaded.emotion is None else loaded.emotion.model_id,
+        affect_derived=run.affect_derived,
     )
+
+
+def _sampler(loaded: Models, options: TrackingOptions, clock: Clock, pool: ThreadPoolExecutor) -> Sampler | None:
+    if loaded.emotion is None or loaded.landmarks is None:
+        return None
+    return Sampler(loaded.emotion, loaded.landmarks, options=options.expressions, clock=clock, pool=pool)
 
 
 def embed_keyframes(
@@ -145,17 +161,24 @@ class _Run:
     """The state of one pass over a video."""
 
     def __init__(
-        self, loaded: Models, options: TrackingOptions, clock: Clock, video: Video, pool: ThreadPoolExecutor
+        self,
+        loaded: Models,
+        options: TrackingOptions,
+        clock: Clock,
+        video: Video,
+        pool: ThreadPoolExecutor,
+        sampler: Sampler | None,
     ) -> None:
         self.shots: list[int] = []
         self._models, self._options, self._clock, self._pool = loaded, options, clock, pool
+        self._sampler = sampler
         self._fps = video.info.fps or 25.0
         self._single = video.info.is_image
         self._associator = Associator(LucasKanade(), width=video.info.width, fps=self._fps, options=options.association)
         self._selectors: dict[int, KeyframeSelector] = {}
         self._views: dict[int, list[View]] = defaultdict(list)
         self._waiting: list[tuple[int, Candidate]] = []
-        self._finished: list[tuple[int, Tracklet, list[View]]] = []
+        self._finished: list[tuple[int, Tracklet, list[View], Expressions]] = []
         self._detector_runs = self._embeddings = 0
         self._last_look = self._last_closer_look = -1
 
@@ -206,11 +229,18 @@ class _Run:
             detections = found.result() if found else None
         with self._clock("flow and association"):
             hits = self._associator.step(frame.index, reduced_grey(frame.image), detections)
+        self._sample(frame)
         if detections is not None:
             with self._clock("keyframes"):
                 self._offer(frame, hits, detections)
             if len(self._waiting) >= BATCH:
                 self._embed()
+
+    def _sample(self, frame: Frame) -> None:
+        """Sample the expressions of the faces in a frame if its turn has come."""
+        if self._sampler is not None and self._sampler.due(frame):
+            here = [t for t in self._associator.active if t.end_frame == frame.index + 1]
+            self._sampler.take(frame, [Sighting(t.number, t.boxes[-1], t.landmarks[-1]) for t in here])
 
     def _offer(self, frame: Frame, hits: Sequence[tuple[Tracklet, int]], detections: Detections) -> None:
         """Consider the detected faces as keyframes, but for those that another face covers in part."""
@@ -238,6 +268,8 @@ class _Run:
         """End the running shot: drop what was spurious, join what is one face."""
         if not self.shots:
             return
+        if self._sampler is not None:
+            self._sampler.flush()
         tracklets = [t for t in self._associator.finish() if self._single or t.hits > 1 or t.follows is not None]
         for tracklet in tracklets:
             if tracklet.number in self._selectors:
@@ -248,9 +280,21 @@ class _Run:
             whole = join(chain)
             if self._single or self._is_sure(whole):
                 views = [view for tracklet in chain for view in self._views.get(tracklet.number, [])]
-                self._finished.append((len(self.shots) - 1, whole, views))
+                self._finished.append((len(self.shots) - 1, whole, views, self._expressions(chain)))
         self._selectors.clear()
         self._views.clear()
+        if self._sampler is not None:
+            self._sampler.forget()
+
+    def _expressions(self, chain: Sequence[Tracklet]) -> Expressions:
+        """Return the samples of a chain, but for those in tails of flow that have been dropped."""
+        if self._sampler is None:
+            return Expressions.empty()
+        samples = [self._sampler.release(tracklet.number) for tracklet in chain]
+        return Expressions.concatenate(
+            part[(part.frames >= tracklet.first_frame) & (part.frames < tracklet.end_frame)]
+            for part, tracklet in zip(samples, chain, strict=True)
+        )
 
     def _linked(self, tracklets: Sequence[Tracklet]) -> list[list[Tracklet]]:
         templates = {number: template(views) for number, views in self._views.items()}
@@ -270,7 +314,12 @@ class _Run:
     def tracks(self) -> tuple[Track, ...]:
         """Return the tracks in order of their first frames."""
         ordered = sorted(self._finished, key=lambda item: (item[1].first_frame, item[1].number))
-        return tuple(_to_track(k, shot, whole, views) for k, (shot, whole, views) in enumerate(ordered))
+        return tuple(_to_track(k, *parts) for k, parts in enumerate(ordered))
+
+    @property
+    def affect_derived(self) -> bool:
+        """Whether valence and arousal follow from the classes: the emotion model predicted neither."""
+        return self._sampler is None or self._sampler.affect_derived
 
     def statistics(self) -> Statistics:
         """Return what the run did."""
@@ -278,11 +327,11 @@ class _Run:
             seconds=dict(self._clock.seconds),
             detector_runs=self._detector_runs,
             embeddings=self._embeddings,
-            face_frames=sum(len(whole.boxes) for _, whole, _ in self._finished),
+            face_frames=sum(len(whole.boxes) for _, whole, _, _ in self._finished),
         )
 
 
-def _to_track(track_id: int, shot: int, whole: Tracklet, views: Sequence[View]) -> Track:
+def _to_track(track_id: int, shot: int, whole: Tracklet, views: Sequence[View], expressions: Expressions) -> Track:
     best = max(views, key=lambda view: view.quality, default=None)
     return Track(
         track_id=track_id,
@@ -294,4 +343,5 @@ def _to_track(track_id: int, shot: int, whole: Tracklet, views: Sequence[View]) 
         landmarks=np.stack(whole.landmarks),
         keyframes=to_keyframes(views),
         thumbnail=np.zeros((0, 0, 3), np.uint8) if best is None else best.thumbnail,
+        expressions=expressions,
     )

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from tracker.types import Carried, Detections, Float32, Image, UInt8, frozen
+from tracker.types import EMOTIONS, Carried, Detections, Float32, Image, UInt8, frozen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +112,45 @@ class Embedder(Protocol):
 
     def embed(self, crops: Sequence[Image]) -> Float32:
         """Return ``(N, dimension)`` float32 rows of unit length for N crops of ``template.size`` squared, BGR."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Feelings:
+    """What an emotion model says of several faces.
+
+    Attributes:
+        emotions: ``(N, 7)`` float32 probabilities of `tracker.types.EMOTIONS`, rows sum to 1.
+        affect: ``(N, 2)`` float32 valence and arousal in [-1, 1]; None where the model predicts neither.
+    """
+
+    emotions: Float32
+    affect: Float32 | None = None
+
+    def __post_init__(self) -> None:
+        """Check shapes and make the arrays read-only."""
+        object.__setattr__(self, "emotions", frozen(self.emotions, np.float32, (None, len(EMOTIONS)), "emotions"))
+        if self.affect is not None:
+            shape = (len(self.emotions), 2)
+            object.__setattr__(self, "affect", frozen(self.affect, np.float32, shape, "affect"))
+
+
+@runtime_checkable
+class EmotionModel(Protocol):
+    """Tells the expression of aligned crops."""
+
+    @property
+    def model_id(self) -> str:
+        """Name and version of the weights; stands in the database."""
+        ...
+
+    @property
+    def template(self) -> Template:
+        """How the crops are cut."""
+        ...
+
+    def classify(self, crops: Sequence[Image]) -> Feelings:
+        """Return what N crops of ``template.size`` squared, BGR, show."""
         ...
 
 

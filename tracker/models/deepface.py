@@ -14,8 +14,9 @@ import numpy as np
 from tracker import boxes as geometry
 from tracker import weights
 from tracker.errors import ModelError
+from tracker.models.emotions import FER_LABELS, FER_SIDE, fer_template, stacked, to_emotions
 from tracker.models.onnx import ARCFACE_TEMPLATE, unit_rows
-from tracker.protocols import Template
+from tracker.protocols import Feelings, Template
 from tracker.types import Detections, Float32, Image
 
 DLIB_FILE = "dlib_face_recognition_resnet_model_v1.dat"
@@ -34,6 +35,7 @@ def _deepface() -> Any:
     """Import deepface, which makes folders in its home as it is imported and reports with prints unless told not to."""
     os.environ.setdefault("DEEPFACE_HOME", str(home()))
     os.environ.setdefault("DEEPFACE_LOG_LEVEL", "40")
+    os.environ.setdefault("DEEPFACE_BACKEND_ENGINE", "onnx")  # else torch or TensorFlow, where they happen to be
     Path(os.environ["DEEPFACE_HOME"]).mkdir(parents=True, exist_ok=True)
     _place_dlib_weights()
     try:
@@ -60,7 +62,7 @@ def _place_dlib_weights() -> None:
 
 
 def names() -> Mapping[str, tuple[str, ...]]:
-    """Return deepface's names for the kinds ``detector`` and ``embedder``; imports deepface.
+    """Return deepface's names for the kinds ``detector``, ``embedder`` and ``emotion``; imports deepface.
 
     Raises:
         ModelError: if deepface cannot be imported.
@@ -72,6 +74,7 @@ def names() -> Mapping[str, tuple[str, ...]]:
         {
             "detector": tuple(AVAILABLE_MODELS["face_detector"]),
             "embedder": tuple(AVAILABLE_MODELS["facial_recognition"]),
+            "emotion": ("Emotion",),
         }
     )
 
@@ -154,6 +157,40 @@ def _template(name: str, size: int) -> Template:
 
         return CHIP_TEMPLATE
     return Template(size=size, five_points=ARCFACE_TEMPLATE.five_points * (size / ARCFACE_TEMPLATE.size))
+
+
+class DeepFaceEmotion:
+    """deepface's emotion network: seven classes of FER-2013, 48 px grey. One instance serves one thread at a time."""
+
+    def __init__(self, name: str = "Emotion") -> None:
+        """Load the network.
+
+        Args:
+            name: deepface's name of it; there is only ``Emotion``.
+
+        Raises:
+            ModelError: if deepface does not know the name or the weights cannot be fetched.
+        """
+        self._network = _build("facial_attribute", "emotion", name)
+        self._template = fer_template(FER_SIDE)
+
+    @property
+    def model_id(self) -> str:
+        """Name and version of the weights."""
+        return "deepface:Emotion"
+
+    @property
+    def template(self) -> Template:
+        """The framing of FER-2013."""
+        return self._template
+
+    def classify(self, crops: Sequence[Image]) -> Feelings:
+        """Return what N crops of ``template.size`` squared, BGR, show."""
+        faces = stacked(crops, FER_SIDE).astype(np.float32) / np.float32(255)  # as DeepFace.analyze scales them
+        if not len(faces):
+            return Feelings(np.empty((0, len(FER_LABELS)), np.float32))
+        rows = np.asarray(self._network.predict(faces), np.float32)  # one face gives one row without a leading axis
+        return Feelings(to_emotions(rows.reshape(len(faces), -1), FER_LABELS))
 
 
 class DeepFaceDetector:

@@ -116,8 +116,8 @@ class FaceMesh:
     """Face Mesh with attention and iris: 478 points of one face.
 
     Kartynnik et al., "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs", 2019; Grishchenko et al.,
-    "Attention Mesh", 2020. Every picture is taken for itself, so results do not depend on earlier ones. One instance
-    serves one thread at a time.
+    "Attention Mesh", 2020. Every picture is taken for itself, so results do not depend on earlier ones. Several threads
+    may share an instance; they take turns.
     """
 
     def __init__(self, *, padding: float = 0.5, min_confidence: float = 0.2) -> None:
@@ -134,6 +134,7 @@ class FaceMesh:
             self._network.process(np.zeros((_MESH_SIDE, _MESH_SIDE, 3), np.uint8))
         self._padding = padding
         self._noted = False
+        self._turn = threading.Lock()
 
     @property
     def model_id(self) -> str:
@@ -160,7 +161,7 @@ class FaceMesh:
 
     def _process(self, patch: Image) -> Any:
         # The first face brings one more note of the C++ code.
-        with contextlib.nullcontext() if self._noted else _quiet():
+        with self._turn, contextlib.nullcontext() if self._noted else _quiet():
             found = self._network.process(patch).multi_face_landmarks
         self._noted = self._noted or bool(found)
         return found
