@@ -23,7 +23,7 @@ class DetectionOptions:
 
     every: int = 1
     closer_every: float = 2.0
-    face_pixels: int = 16
+    face_pixels: int = 20
 
 
 PRESETS = {

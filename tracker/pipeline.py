@@ -239,7 +239,7 @@ class _Run:
     def _sample(self, frame: Frame) -> None:
         """Sample the expressions of the faces in a frame if its turn has come."""
         if self._sampler is not None and self._sampler.due(frame):
-            here = [t for t in self._associator.active if t.end_frame == frame.index + 1]
+            here = [t for t in self._associator.active if t.end_frame == frame.index + 1 and self._is_clear(t)]
             self._sampler.take(frame, [Sighting(t.number, t.boxes[-1], t.landmarks[-1]) for t in here])
 
     def _offer(self, frame: Frame, hits: Sequence[tuple[Tracklet, int]], detections: Detections) -> None:
@@ -305,9 +305,13 @@ class _Run:
     def _is_sure(self, tracklet: Tracklet) -> bool:
         """Return whether a face was seen often and clearly enough to be one."""
         needed = 2 if self._options.detection.every > 1 else self._options.min_hits
+        return tracklet.hits >= needed and self._is_clear(tracklet)
+
+    def _is_clear(self, tracklet: Tracklet) -> bool:
+        """Return whether a face was seen clearly enough once to be one; a still picture shows it only once."""
         # The scores of detectors differ in what they mean; one that is sure of hands says how sure it is of faces.
         score = max(self._options.sure_score, getattr(self._models.detector, "sure_score", 0.0))
-        return tracklet.hits >= needed and tracklet.best_score >= score
+        return self._single or tracklet.best_score >= score
 
     # -- the outcome --------------------------------------------------------------------------------------------------
 
