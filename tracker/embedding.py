@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ from tracker.protocols import Detector, Embedder, EmotionModel, LandmarkModel
 from tracker.types import Float32, Image, Keyframes
 
 THUMBNAIL_SIDE = 192
+
+_NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,12 @@ def _thumbnail(candidate: Candidate) -> Image:
     scale = min(1.0, THUMBNAIL_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(cv2.resize(candidate.patch, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def with_one_picture(views: Sequence[View]) -> list[View]:
+    """Return the views with the thumbnail of the best one alone: those of an hour would fill the memory."""
+    best = max(range(len(views)), key=lambda row: views[row].quality, default=-1)
+    return [view if row == best else replace(view, thumbnail=_NO_PICTURE) for row, view in enumerate(views)]
 
 
 def template(views: Sequence[View]) -> Float32:

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 from tracker import boxes as geometry
 from tracker.associate import Associator, Tracklet
 from tracker.clock import Clock
-from tracker.embedding import Models, View, embed, load_models, template, to_keyframes
+from tracker.embedding import Models, View, embed, load_models, template, to_keyframes, with_one_picture
 from tracker.expression import Sampler, Sighting
 from tracker.flow import LucasKanade, reduced_grey
 from tracker.keyframes import Candidate, KeyframeSelector, cut_patch
@@ -178,7 +178,7 @@ class _Run:
         self._selectors: dict[int, KeyframeSelector] = {}
         self._views: dict[int, list[View]] = defaultdict(list)
         self._waiting: list[tuple[int, Candidate]] = []
-        self._finished: list[tuple[int, Tracklet, list[View], Expressions]] = []
+        self._finished: list[tuple[int, Track]] = []
         self._detector_runs = self._embeddings = 0
         self._last_look = self._last_closer_look = -1
 
@@ -260,7 +260,7 @@ class _Run:
         self._embeddings += len(waiting)
         views = embed(self._models, [candidate for _, candidate in waiting], clock=self._clock)
         for (number, _), view in zip(waiting, views, strict=True):
-            self._views[number].append(view)
+            self._views[number] = with_one_picture([*self._views[number], view])
 
     # -- the end of a shot --------------------------------------------------------------------------------------------
 
@@ -280,7 +280,8 @@ class _Run:
             whole = join(chain)
             if self._single or self._is_sure(whole):
                 views = [view for tracklet in chain for view in self._views.get(tracklet.number, [])]
-                self._finished.append((len(self.shots) - 1, whole, views, self._expressions(chain)))
+                track = _to_track(len(self.shots) - 1, whole, views, self._expressions(chain))
+                self._finished.append((whole.number, track))
         self._selectors.clear()
         self._views.clear()
         if self._sampler is not None:
@@ -317,8 +318,8 @@ class _Run:
 
     def tracks(self) -> tuple[Track, ...]:
         """Return the tracks in order of their first frames."""
-        ordered = sorted(self._finished, key=lambda item: (item[1].first_frame, item[1].number))
-        return tuple(_to_track(k, *parts) for k, parts in enumerate(ordered))
+        ordered = sorted(self._finished, key=lambda item: (item[1].first_frame, item[0]))
+        return tuple(replace(track, track_id=k) for k, (_, track) in enumerate(ordered))
 
     @property
     def affect_derived(self) -> bool:
@@ -331,14 +332,15 @@ class _Run:
             seconds=dict(self._clock.seconds),
             detector_runs=self._detector_runs,
             embeddings=self._embeddings,
-            face_frames=sum(len(whole.boxes) for _, whole, _, _ in self._finished),
+            face_frames=sum(len(track) for _, track in self._finished),
         )
 
 
-def _to_track(track_id: int, shot: int, whole: Tracklet, views: Sequence[View], expressions: Expressions) -> Track:
+def _to_track(shot: int, whole: Tracklet, views: Sequence[View], expressions: Expressions) -> Track:
+    """Return a finished face as arrays, not numbered yet; they take a tenth of the memory of a tracklet."""
     best = max(views, key=lambda view: view.quality, default=None)
     return Track(
-        track_id=track_id,
+        track_id=-1,
         shot=shot,
         first_frame=whole.first_frame,
         boxes=np.stack(whole.boxes),
