@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,17 @@ import typer
 from typer.core import TyperGroup
 
 import indexing
+from indexing.arguments import (
+    AsJson,
+    Clusterer,
+    Database,
+    Far,
+    ModelsDir,
+    OwnDetector,
+    OwnEmbedder,
+    Yes,
+)
+from indexing.gallery_commands import register
 from tracker.errors import FacetrackError
 
 if TYPE_CHECKING:
@@ -94,7 +106,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-Database = Annotated[Path, typer.Option("--db", envvar="FACETRACK_DB", help="The database.", metavar="FILE")]
 Detector = Annotated[
     str, typer.Option(help="centerface, mediapipe, yunet, scrfd, deepface:NAME or module:Class.", metavar="MODEL")
 ]
@@ -108,29 +119,14 @@ Emotion = Annotated[
     ),
 ]
 EmotionFps = Annotated[str, typer.Option(help="Samples of expressions a second of video, or all.", metavar="N|all")]
-OwnDetector = Annotated[str | None, typer.Option("--detector", help="Default: the database's.", metavar="MODEL")]
-OwnEmbedder = Annotated[str | None, typer.Option("--embedder", help="Default: the database's.", metavar="MODEL")]
-ModelsDir = Annotated[
-    Path | None,
-    typer.Option(help="Folder in which weights are looked for first (also FACETRACK_MODELS).", metavar="FOLDER"),
-]
-Clusterer = Annotated[str, typer.Option(help="auto, hdbscan, kmeans or constrained.", metavar="NAME")]
-Far = Annotated[
-    float | None,
-    typer.Option(
-        help="False accept rate of identities, 1e-6 to 0.1; default: by the number of tracks.", metavar="RATE"
-    ),
-]
 Cadence = Annotated[
     int | None, typer.Option(min=1, help="Frames from one run of the detector to the next.", metavar="N")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Profile = Annotated[bool, typer.Option("--profile", help="Print the time per stage.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", callback=_log, is_eager=True, expose_value=False, help="Say what is done.")
 ]
 PresetOption = Annotated[Preset, typer.Option(help="Speed against small and short faces.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @app.callback()
@@ -195,12 +191,16 @@ def _finish(watcher: Watcher, profile: bool) -> None:
 
 
 @app.command()
-def people(db: Database = Path("facetrack.db"), as_json: AsJson = False) -> None:
+def people(
+    db: Database = Path("facetrack.db"),
+    ignored: Annotated[bool, typer.Option("--ignored", help="Those who are ignored, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """List the people, by screen time."""
     from indexing import console, report
 
     with indexing.Store(db, must_exist=True) as store:
-        rows = report.people_rows(store)
+        rows = report.people_rows(store, ignored=ignored)
     _print_json(rows) if as_json else console.people(rows)
 
 
@@ -220,7 +220,19 @@ def appearances(
 
 @app.command()
 def search(
-    pictures: Annotated[list[Path], typer.Argument(help="Reference pictures.", metavar="IMAGE...")],
+    pictures: Annotated[list[Path] | None, typer.Argument(help="Reference pictures.", metavar="IMAGE...")] = None,
+    together: Annotated[bool, typer.Option("--together", help="The pictures show one person.")] = False,
+    person: Annotated[str | None, typer.Option(help="Search for who looks like them.", metavar="PERSON")] = None,
+    track: Annotated[int | None, typer.Option(help="Search for a track by its key.", metavar="KEY")] = None,
+    at: Annotated[
+        tuple[str, float, float, float] | None,
+        typer.Option(help="Search for the face at a point of a video.", metavar="VIDEO SECONDS X Y"),
+    ] = None,
+    video: Annotated[list[str] | None, typer.Option(help="Look in this video only.", metavar="VIDEO")] = None,
+    start: Annotated[float, typer.Option("--from", help="Seconds from which on.", metavar="SECONDS")] = 0.0,
+    end: Annotated[float, typer.Option("--to", help="Seconds before which.", metavar="SECONDS")] = inf,
+    min_quality: Annotated[float, typer.Option(min=0, max=1, help="Least quality of a track.", metavar="0..1")] = 0.0,
+    ignored: Annotated[bool, typer.Option("--ignored", help="Find people who are ignored too.")] = False,
     db: Database = Path("facetrack.db"),
     far: Annotated[float, typer.Option(help="False accept rate, 1e-6 to 0.1.", metavar="RATE")] = 1e-3,
     as_json: AsJson = False,
@@ -230,18 +242,34 @@ def search(
     models_dir: ModelsDir = None,
     verbose: Verbose = False,
 ) -> None:
-    """Search the database for every face in reference pictures."""
+    """Search for every face in reference pictures, for a person, a track, or a face in a video."""
     from indexing import console, report
-    from indexing.search import search as search_store
+    from indexing import search as lookup
+    from indexing.presence import Scope
 
+    _check_one(pictures, person, track, at)
     errors: list[FacetrackError] = []
     models: dict[str, Any] = {"detector": detector, "embedder": embedder, "models_dir": models_dir}
     with indexing.Store(db, must_exist=True) as store:
-        answers = search_store(store, pictures, far=far, **models, on_error=errors.append)
+        ids = frozenset(store.resolve_video(name).video_id for name in video) if video else None
+        where: dict[str, Any] = {"far": far, "scope": Scope(ids, start, end, min_quality, ignored)}
+        if pictures:
+            answers = lookup.search(store, pictures, one_person=together, **where, **models, on_error=errors.append)
+        elif person is not None:
+            answers = [lookup.search_person(store, store.resolve_person(person).identity_id, **where)]
+        elif track is not None:
+            answers = [lookup.search_track(store, track, **where)]
+        elif at is not None:
+            answers = [lookup.search_at(store, store.resolve_video(at[0]).video_id, *at[1:], **where)]
         rows = report.answer_rows(store, answers)
         _draw_sheet(store, answers, sheet)
     _print_json(rows) if as_json else console.answers(answers, rows)
     _fail(errors)
+
+
+def _check_one(*ways: object) -> None:
+    if sum(way not in (None, []) for way in ways) != 1:
+        raise typer.BadParameter("give pictures, or one of --person, --track and --at", param_hint="IMAGE...")
 
 
 def _draw_sheet(store: indexing.Store, answers: Sequence[Answer], sheet: Path | None) -> None:
@@ -455,19 +483,6 @@ def demo(
 
 
 @app.command()
-def name(
-    person: Annotated[str, typer.Argument(help="Id or name.")],
-    new_name: Annotated[str, typer.Argument(help="What to call them.", metavar="NAME")],
-    db: Database = Path("facetrack.db"),
-) -> None:
-    """Name a person."""
-    with indexing.Store(db, must_exist=True) as store:
-        identity = store.resolve_person(person)
-        store.rename(identity.identity_id, new_name)
-    typer.echo(f"{identity.label} is now {new_name.strip()}")
-
-
-@app.command()
 def forget(
     person: Annotated[str, typer.Argument(help="Id or name.")],
     db: Database = Path("facetrack.db"),
@@ -509,6 +524,9 @@ def _ask(question: str, yes: bool) -> None:
 def _print_json(value: object) -> None:
     # ASCII: a path that is no UTF-8 stays valid JSON, and any terminal can show it.
     typer.echo(json.dumps(value, indent=2))
+
+
+register(app)
 
 
 def main() -> None:

@@ -48,6 +48,61 @@ def unique_pairs(pairs: ArrayLike) -> Int64:
     return np.asarray(np.unique(ordered[ordered[:, 0] != ordered[:, 1]], axis=0), np.int64)
 
 
+def unlike_in_shot(shots: Sequence[tuple[int, int]], rows: Float32, limit: float) -> Int64:
+    """Return the pairs of tracks of one shot that are less alike than a limit.
+
+    Args:
+        shots: Video and shot of each track.
+        rows: ``(N, D)`` float32 templates.
+        limit: The similarity.
+
+    Returns:
+        ``(P, 2)`` int64 positions ``i < j``.
+
+    Example:
+        >>> unlike_in_shot([(1, 0), (1, 0), (2, 0)], np.eye(3, dtype=np.float32), 0.5).tolist()
+        [[0, 1]]
+    """
+    members: dict[tuple[int, int], list[int]] = {}
+    for position, shot in enumerate(shots):
+        members.setdefault(shot, []).append(position)
+    found = [np.empty((0, 2), np.int64)]
+    for several in (np.array(group) for group in members.values() if len(group) > 1):
+        unlike = np.argwhere(np.triu(rows[several] @ rows[several].T < limit, 1))
+        found.append(several[unlike].reshape(-1, 2))
+    return np.concatenate(found)
+
+
+def spoken(known: Int64, pinned: Int64, bans: Int64) -> Int64:
+    """Return the pairs of tracks that are two people because somebody said so.
+
+    A track that is banned from an identity is not one with the tracks that are pinned to it. It is not one with those
+    that it has now either: they stay, and the banned one goes. A banned track that is pinned elsewhere may take along
+    those that are like it.
+
+    Args:
+        known: ``(N,)`` the identity of each track, -1 for none.
+        pinned: ``(N,)`` the identity it is pinned to, -1 for none.
+        bans: ``(B, 2)`` position of a track and identity that it is not of.
+
+    Returns:
+        ``(P, 2)`` int64 positions.
+
+    Example:
+        >>> spoken(np.array([7, 7, -1, 7]), np.array([7, -1, -1, -1]), np.array([[2, 7], [3, 7]])).tolist()
+        [[2, 0], [2, 1], [3, 0], [3, 1]]
+    """
+    banned = set(map(tuple, bans.tolist()))
+    found = [np.empty((0, 2), np.int64)]
+    for track, person in bans.tolist():
+        theirs = pinned == person
+        if pinned[track] < 0:
+            theirs |= (known == person) & (pinned < 0)
+        others = [other for other in np.flatnonzero(theirs).tolist() if (other, person) not in banned]
+        found.append(np.array([(track, other) for other in others], np.int64).reshape(-1, 2))
+    return np.concatenate(found)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Constraints:
     """Which of ``count`` items are different people.
@@ -109,6 +164,12 @@ class Constraints:
         place[taken] = np.arange(len(taken))
         pairs, anchors = place[self.pairs], place[self.anchors]
         return Constraints(len(taken), pairs[(pairs >= 0).all(axis=1)], anchors[anchors >= 0])
+
+    def without(self, groups: ArrayLike) -> Constraints:
+        """Return the constraints less those within a group of items: what a person has said of it outweighs them."""
+        place = np.asarray(groups, np.int64)
+        inside = place[self.pairs[:, 0]] == place[self.pairs[:, 1]]
+        return Constraints(self.count, self.pairs[~inside], self.anchors)
 
     def collapse(self, groups: ArrayLike) -> Constraints:
         """Return the constraints between groups of items.

@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from indexing import identities
+from indexing import calibrate, identities
+from indexing.carry import Changes, changes
 from indexing.types import VideoRecord
 from tracker.errors import FacetrackError
 from tracker.types import Keyframes, Statistics, VideoInfo
 
 if TYPE_CHECKING:
+    from indexing.identities import Assignment
     from indexing.store import Store
     from tracker.embedding import Models
     from tracker.options import TrackingOptions
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _IDENTIFIED = "identified"
+_WAITING = "waiting"
 
 MODELS = "models"
 """Key under which a store keeps the names of the models it was made with."""
@@ -134,9 +137,10 @@ def process(
 
 
 def identify(store: Store, *, clusterer: str = "auto", far: float | None = None) -> None:
-    """Say whose every track of the store is: a known identity's, a new one's, or nobody's known.
+    """Say whose the tracks of the store are that are new, and cluster what lies within their reach anew.
 
-    Identities that the store knows keep their ids and their tracks.
+    New are the tracks of nobody that were not there the last time, and those whose identity contradicts what people
+    said. Everything else is left alone, see `indexing.identities.assign`.
 
     Args:
         store: The store.
@@ -147,9 +151,53 @@ def identify(store: Store, *, clusterer: str = "auto", far: float | None = None)
         FacetrackError: if the clusterer or the rate is none of those there are.
     """
     tracks, rows = store.track_records(), store.embeddings()
-    result = identities.assign(tracks, rows, clusterer=clusterer, far=far)
-    store.assign(result.groups, confidences=result.confidences)
-    store.set_meta(_IDENTIFIED, _state(store, clusterer, far))
+    waiting = set(store.get_meta(_WAITING, ()))
+    fresh = [track.key for track in tracks if track.identity_id is None and track.key not in waiting]
+    scale = calibrate.for_store(store)
+    result = identities.assign(
+        tracks, rows, fresh=fresh, verdicts=store.verdicts(), scale=scale, clusterer=clusterer, far=far
+    )
+    _keep(store, result, [store.embeddings_revision, clusterer, far])
+
+
+def recluster(store: Store, *, clusterer: str = "auto", far: float | None = None, dry_run: bool = False) -> Changes:
+    """Say anew whose every track of the store is, from the embeddings and what people said; ids are carried over.
+
+    Args:
+        store: The store.
+        clusterer: See `identify`.
+        far: See `identify`.
+        dry_run: Only tell what would change.
+
+    Returns:
+        What changes.
+
+    Raises:
+        FacetrackError: if the clusterer or the rate is none of those there are.
+    """
+    tracks, rows = store.track_records(), store.embeddings()
+    state = [store.embeddings_revision, clusterer, far]
+    scale = calibrate.for_store(store)
+    result = identities.recluster(tracks, rows, verdicts=store.verdicts(), scale=scale, clusterer=clusterer, far=far)
+    before = {track.key: track.identity_id for track in tracks if track.identity_id is not None}
+    labels = {identity.identity_id: identity.label for identity in store.identities(include_empty=True)}
+    ids = [who for who, _ in result.groups] if dry_run else _keep(store, result, state)
+    after = {
+        key: -1 - place if who is None else who
+        for place, (who, (_, keys)) in enumerate(zip(ids, result.groups, strict=True))
+        for key in keys
+    }
+    return changes(before, after, labels=labels, frames={track.key: track.frame_count for track in tracks})
+
+
+def _keep(store: Store, result: Assignment, state: Any) -> list[int]:
+    """Write whose the tracks are, and which of them wait on."""
+    looked_at = frozenset(result.clustered)
+    groups = [group for group in result.groups if not looked_at.isdisjoint(group[1])]
+    ids = store.assign(groups, confidences=result.confidences, among=looked_at)
+    store.set_meta(_WAITING, list(result.unknown))
+    store.set_meta(_IDENTIFIED, state)
+    return ids
 
 
 def reembed(
@@ -179,7 +227,7 @@ def reembed(
     watcher = progress or _Silent()
     keyframes: list[tuple[int, Keyframes]] = []
     outcomes = []
-    for record in store.videos():
+    for record in store.videos(enrolled=True):
         watcher.start(record.path, record.frame_count)
         tracks = store.tracks(record.video_id)
         with open_video(record.path) as video:

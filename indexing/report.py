@@ -14,6 +14,9 @@ from tracker.errors import FacetrackError
 from tracker.types import Statistics
 
 if TYPE_CHECKING:
+    from indexing.calibrate import Report
+    from indexing.carry import Changes
+    from indexing.curves import Rate
     from indexing.importing import Imported
     from indexing.search import Answer, Found
 
@@ -64,9 +67,9 @@ def remove_thumbnails(store: Store) -> None:
             path.unlink(missing_ok=True)
 
 
-def people_rows(store: Store) -> list[Row]:
+def people_rows(store: Store, *, ignored: bool = False) -> list[Row]:
     """Return one row for each person, by falling screen time, and write their thumbnails."""
-    return [_person_row(store, person) for person in store.people()]
+    return [_person_row(store, person) for person in store.people(ignored=ignored)]
 
 
 def _person_row(store: Store, person: Person) -> Row:
@@ -193,3 +196,34 @@ def imported_lines(imported: Imported) -> list[str]:
     unmatched = [f"not taken over: {printable(line)}" for line in imported.unmatched]
     nothing = [] if imported.changed else [f"{printable(imported.video.path)}: nothing has changed"]
     return [*renamed, *moved, *new, *unmatched, *nothing]
+
+
+def changes_lines(changes: Changes) -> list[str]:
+    """Return what a re-clustering changes, a line each."""
+    split = [f"{printable(label)} is divided: {printable(', '.join(parts))}" for label, parts in changes.split]
+    merged = [f"{printable(', '.join(parts))} joined {printable(label)}" for parts, label in changes.merged]
+    new = [f"{printable(label)} is new" for label in changes.new]
+    gone = [f"{printable(label)} is gone" for label in changes.gone]
+    moved = f"{changes.moved} tracks change hands" if changes else "nothing changes"
+    return [*split, *merged, *new, *gone, moved]
+
+
+def calibration_lines(found: Report) -> list[tuple[str, str]]:
+    """Return what a calibration found, as lines for people to read."""
+    return [
+        ("prior", f"{found.prior}; the database itself weighs {found.weight:.0%} ({found.method})"),
+        ("pairs", f"{found.genuine_pairs} of one track, {found.impostor_pairs} of two people in one frame"),
+        *[
+            (
+                f"at a false accept rate of {point.far:g}",
+                f"similarity {point.threshold:.3f}, {_rate(point.false_accepts)} false, "
+                f"{_rate(point.false_rejects)} missed",
+            )
+            for point in found.points
+        ],
+        *[("note" if number == 0 else "", note) for number, note in enumerate(found.notes)],
+    ]
+
+
+def _rate(rate: Rate) -> str:
+    return f"{rate.share:.2%} ({rate.low:.2%} to {rate.high:.2%})"

@@ -106,15 +106,17 @@ def check_embedder(session: Session, result: TrackingResult) -> None:
         )
 
 
-def insert_video(session: Session, result: TrackingResult, pictures: Sequence[bytes]) -> int:
+def insert_video(session: Session, result: TrackingResult, pictures: Sequence[bytes], *, enrolled: bool = False) -> int:
     """Insert a video and its tracks; return its id.
 
     Args:
         session: A session in a transaction.
         result: The video.
         pictures: The `jpeg` of each track's thumbnail, made before the transaction began to keep it short.
+        enrolled: It is a photograph that was enrolled.
     """
     video = _video_row(result)
+    video.enrolled = enrolled
     session.add(video)
     session.flush()
     if result.tracks:
@@ -231,6 +233,7 @@ def video_record(row: Video) -> VideoRecord:
         added_at=row.added_at,
         emotion_id=row.emotion_id,
         affect_derived=row.affect_derived,
+        enrolled=row.enrolled,
     )
 
 
@@ -312,7 +315,7 @@ def identities(session: Session, *, include_empty: bool) -> list[Identity]:
     wanted = select(IdentityRow).order_by(IdentityRow.id)
     if not include_empty:
         wanted = wanted.where(IdentityRow.id.in_(select(TrackRow.identity_id)))
-    return [Identity(row.id, row.name) for row in session.scalars(wanted)]
+    return [Identity(row.id, row.name, row.ignored) for row in session.scalars(wanted)]
 
 
 def meta(session: Session, key: str, default: Any = None) -> Any:

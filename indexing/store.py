@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +21,8 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from indexing import emotion_rows, rows, timeline
+from indexing import correction_rows, emotion_rows, rows, timeline
+from indexing.corrections import NEW, Entry
 from indexing.database import explained, open_engine, pragma
 from indexing.tables import EmbeddingRow, IdentityRow, Meta, Thumbnail, TrackRow, Video, chunks, unpack
 from indexing.timeline import APPEARANCE_GAP
@@ -34,6 +36,7 @@ from indexing.types import (
     Person,
     TrackEmbeddings,
     TrackRecord,
+    Verdicts,
     VideoRecord,
 )
 from tracker.errors import FacetrackError
@@ -102,12 +105,14 @@ class Store:
 
     # ---- videos
 
-    def add_video(self, result: TrackingResult, *, replace: bool = False) -> int:
+    def add_video(self, result: TrackingResult, *, replace: bool = False, enrolled: bool = False) -> int:
         """Add a video with its tracks, all of it or (on any error) nothing; its people are unknown at first.
 
         Args:
             result: What the tracker found; ``settings`` has to be JSON.
-            replace: Put it in place of an earlier result for the same content instead of refusing it.
+            replace: Put it in place of an earlier result for the same content instead of refusing it; tracks that show
+                the face of an earlier one are of the same person, and what was said of that one holds for them.
+            enrolled: It is a photograph that tells how a person looks: nobody appears in it.
 
         Returns:
             The id of the video.
@@ -121,8 +126,10 @@ class Store:
         with self._write() as session:
             replaced = _make_room(session, result, replace=replace)
             rows.check_embedder(session, result)
-            video_id = rows.insert_video(session, result, pictures)
-        if replaced:
+            video_id = rows.insert_video(session, result, pictures, enrolled=enrolled)
+            if replaced:
+                correction_rows.hand_over(session, video_id, replaced, result.tracks)
+        if replaced is not None:
             self._scrub()
         return video_id
 
@@ -132,10 +139,15 @@ class Store:
             row = session.scalar(select(Video).where(Video.content_hash == content_hash))
             return None if row is None else rows.video_record(row)
 
-    def videos(self) -> list[VideoRecord]:
-        """Return all videos in the order they were added."""
+    def videos(self, *, enrolled: bool = False) -> list[VideoRecord]:
+        """Return the videos in the order they were added.
+
+        Args:
+            enrolled: Among them the photographs that were enrolled.
+        """
         with self._read() as session:
-            return [rows.video_record(row) for row in session.scalars(select(Video).order_by(Video.id))]
+            found = [rows.video_record(row) for row in session.scalars(select(Video).order_by(Video.id))]
+        return [video for video in found if enrolled or not video.enrolled]
 
     def video(self, which: int | str | Path) -> VideoRecord:
         """Return one video by its id, or by its path as `resolve_video` does.
@@ -157,7 +169,7 @@ class Store:
         Raises:
             FacetrackError: if there is no such video or several; the message lists those there are.
         """
-        videos = self.videos()
+        videos = self.videos(enrolled=True)
         wanted = Path(text)
         for tries in (
             [v for v in videos if v.path == wanted],
@@ -279,39 +291,66 @@ class Store:
         with self._read() as session:
             return rows.identities(session, include_empty=include_empty)
 
-    def people(self, include_empty: bool = False) -> list[Person]:
-        """Return what is known of each identity, by falling screen time."""
+    def people(self, include_empty: bool = False, *, ignored: bool = False) -> list[Person]:
+        """Return what is known of each identity, by falling screen time.
+
+        Args:
+            include_empty: Among them those without a track.
+            ignored: Among them those who are ignored.
+        """
         with self._read() as session:
             identities = rows.identities(session, include_empty=include_empty)
             records = rows.track_records(session, TrackRow.identity_id.is_not(None))
             paths = {row.id: row.path for row in session.execute(select(Video.id, Video.path))}
             pictured = set(session.scalars(select(Thumbnail.track_id)))
+            photographs = set(session.scalars(select(Video.id).where(Video.enrolled)))
         of_identity = defaultdict[int | None, list[TrackRecord]](list)
         for record in records:
             of_identity[record.identity_id].append(record)
-        people = [timeline.person(i, of_identity[i.identity_id], paths, pictured) for i in identities]
+        people = [
+            _person(identity, of_identity[identity.identity_id], paths, pictured, photographs)
+            for identity in identities
+            if ignored or not identity.ignored
+        ]
         return sorted(people, key=lambda p: (-p.screen_time, -p.appearances, p.identity.identity_id))
 
     def appearances(
-        self, identity_id: int | None = None, video_id: int | None = None, *, gap: float = APPEARANCE_GAP
+        self,
+        identity_id: int | None = None,
+        video_id: int | None = None,
+        *,
+        gap: float = APPEARANCE_GAP,
+        ignored: bool = False,
     ) -> list[Appearance]:
-        """Return who is seen when, by video, start and identity.
+        """Return who is seen when, by video, start and identity; nobody appears in a photograph that was enrolled.
 
         Args:
-            identity_id: One identity; None: all, and each track of an unknown person by itself.
+            identity_id: One identity, ignored or not; None: all, and each track of an unknown person by itself.
             video_id: One video; None: all.
             gap: Seconds; shorter gaps (and equal ones) between the tracks of an identity are closed.
+            ignored: Those of people who are ignored too.
         """
-        return timeline.appearances(self.track_records(video_id, identity_id), gap=gap)
+        with self._read() as session:
+            photographs = set(session.scalars(select(Video.id).where(Video.enrolled)))
+            hidden = set() if ignored or identity_id is not None else _ignored(session)
+        records = self.track_records(video_id, identity_id)
+        seen = [r for r in records if r.video_id not in photographs and r.identity_id not in hidden]
+        return timeline.appearances(seen, gap=gap)
 
     def assign(
-        self, groups: Sequence[tuple[int | None, Sequence[int]]], *, confidences: Mapping[int, float] | None = None
+        self,
+        groups: Sequence[tuple[int | None, Sequence[int]]],
+        *,
+        confidences: Mapping[int, float] | None = None,
+        among: Collection[int] | None = None,
     ) -> list[int]:
-        """Say anew whose every track is, in one transaction; a track in no group is of an unknown person afterwards.
+        """Say anew whose tracks are, in one transaction; a track in no group is of an unknown person afterwards.
 
         Args:
             groups: A known identity (or None for a new person) and the keys of its tracks, each key once.
             confidences: Track key -> probability in [0, 1] that it is of its group.
+            among: Keys of the tracks that this is about: all others stay whose they are, and are not looked at in the
+                groups; None: all.
 
         Returns:
             The identity of each group.
@@ -320,54 +359,31 @@ class Store:
             FacetrackError: if there is no such identity or track.
             ValueError: if a track is in two groups, an identity has two, or a new person has no track.
         """
+        chosen = None if among is None else frozenset(among)
+        if chosen is not None:
+            groups = [(identity_id, [key for key in keys if key in chosen]) for identity_id, keys in groups]
         _check_groups(groups)
         with self._write() as session:
-            _check_keys(session, [key for _, keys in groups for key in keys])
+            there = set(session.scalars(select(TrackRow.id)))
+            _check_there(there, [*(chosen or ()), *(key for _, keys in groups for key in keys)])
             ids = [_known_or_new(session, identity_id) for identity_id, _ in groups]
-            before = set(emotion_rows.owners(session).items())
-            session.execute(update(TrackRow).values(identity_id=None, confidence=None))
-            changes = [
-                {"id": key, "identity_id": identity_id, "confidence": _confidence(confidences, key)}
-                for identity_id, (_, keys) in zip(ids, groups, strict=True)
-                for key in keys
-            ]
-            if changes:
-                session.execute(update(TrackRow), changes)
-            changed = before ^ set(emotion_rows.owners(session).items())
-            emotion_rows.refresh(session, {pair for _, pair in changed})
+            owners: dict[int, int | None] = dict.fromkeys(there if chosen is None else chosen)
+            owners.update({key: person for person, (_, keys) in zip(ids, groups, strict=True) for key in keys})
+            correction_rows.move(session, owners, {key: _confidence(confidences, key) for key in owners})
         return ids
 
-    def rename(self, identity_id: int, name: str | None) -> None:
-        """Name a person; None takes the name away.
-
-        Raises:
-            FacetrackError: if there is no such identity, another has the name, or it reads like an id.
-        """
-        name = None if name is None else _checked_name(name)
-        with self._write() as session:
-            row = session.get(IdentityRow, identity_id)
-            if row is None:
-                raise _no_identity(identity_id)
-            named = session.execute(select(IdentityRow.id, IdentityRow.name).where(IdentityRow.id != identity_id))
-            for other in named:
-                if name is not None and (other.name or "").casefold() == name.casefold():
-                    raise FacetrackError(f"Person {other.id} is called {other.name!r} already; names are unique")
-            row.name = name
-
     def forget(self, identity_id: int) -> None:
-        """Erase a person: name, tracks, embeddings and thumbnails; the bytes are overwritten, the id not used again.
+        """Erase a person: names, tracks, embeddings, pictures, enrolled photographs and what was said of them.
 
+        The bytes are overwritten and the id is not used again. Whoever was merged into the person is erased with them.
         The vector index beside the database is deleted too, as it holds the vectors; it is rebuilt at the next use.
 
         Raises:
             FacetrackError: if there is no such identity.
         """
         with self._write() as session:
-            row = session.get(IdentityRow, identity_id)
-            if row is None:
-                raise _no_identity(identity_id)
-            session.execute(delete(TrackRow).where(TrackRow.identity_id == identity_id))
-            session.delete(row)
+            _check_people(session, [identity_id])
+            correction_rows.forget(session, identity_id)
         self._scrub()
 
     def resolve_person(self, text: str) -> Identity:
@@ -383,7 +399,103 @@ class Store:
                 return identity
             if identity.name is not None and identity.name.casefold() == text.strip().casefold():
                 return identity
-        raise self._unknown("person", text, [identity.label for identity in identities])
+        raise self._unknown("person", text, [identity.label for identity in self.identities()])
+
+    # ---- what people said
+
+    def log(self) -> list[Entry]:
+        """Return the log of what people said, oldest first."""
+        with self._read() as session:
+            return correction_rows.log(session)
+
+    def verdicts(self) -> Verdicts:
+        """Return what follows from the log for the tracks and people that there are."""
+        with self._read() as session:
+            return correction_rows.verdicts(session)
+
+    def correct(self, entry: Entry) -> Entry:
+        """Append an entry to the log and do what it says, in one transaction; see `indexing.gallery` for the verbs.
+
+        Tracks go to the people they are pinned to; guessed tracks that share a frame with them, or are banned, are
+        nobody's. Contradictions are not looked for: of two entries the later one holds.
+
+        Args:
+            entry: The entry; `indexing.corrections.NEW` in it stands for a new person.
+
+        Returns:
+            The entry as it was written.
+
+        Raises:
+            FacetrackError: if there is no such person or track, or another person has the name.
+        """
+        with self._write() as session:
+            _check_people(session, [person for person in entry.identities if person != NEW])
+            _check_keys(session, entry.track_keys)
+            if entry.kind in ("name", "enroll"):
+                entry = replace(entry, name=_free_name(session, entry))
+            if NEW in entry.identities:
+                person = _known_or_new(session, None)
+                entry = replace(entry.founded(person), created=(person,))
+            return correction_rows.correct(session, entry)
+
+    def rename(self, identity_id: int, name: str | None, *, reason: str | None = None) -> Entry:
+        """Name a person; None takes the name away. The best picture of the person is theirs from now on.
+
+        Raises:
+            FacetrackError: if there is no such identity, another has the name, or it reads like an id.
+        """
+        best = self.best_track(identity_id)
+        pins = {best: identity_id} if best is not None and name is not None else {}
+        return self.correct(Entry("name", (identity_id,), pins=pins, name=name, reason=reason))
+
+    def best_track(self, identity_id: int, *, without: Collection[int] = ()) -> int | None:
+        """Return the key of the track with the best picture of a person, ``without`` some; None if there is none."""
+        of_person = TrackRow.identity_id == identity_id
+        with self._read() as session:
+            records = rows.track_records(session, of_person)
+            pictured = set(session.scalars(select(Thumbnail.track_id).join(TrackRow).where(of_person)))
+        return timeline.best_track([record for record in records if record.key not in without], pictured)
+
+    def owners(self) -> dict[int, int | None]:
+        """Return, for the key of each track, whose it is; None: unknown."""
+        with self._read() as session:
+            return correction_rows.owners(session)
+
+    def settle(self, entry: Entry, owners: Mapping[int, int | None], people: Collection[int]) -> Entry:
+        """Write into the newest entry what followed from it, for undo to put it back.
+
+        Args:
+            entry: As `correct` returned it.
+            owners: Whose the tracks were before it.
+            people: The identities that there were before it.
+
+        Returns:
+            The entry with all that moved.
+        """
+        with self._write() as session:
+            return correction_rows.settle(session, entry.entry_id, owners, people)
+
+    def undo(self, count: int = 1) -> tuple[list[Entry], frozenset[int]]:
+        """Take back the last ``count`` entries that hold, in one transaction.
+
+        Returns:
+            The entries, newest first, and the tracks that could not be put back and want to be identified anew.
+
+        Raises:
+            FacetrackError: if there are fewer; nothing is changed then.
+        """
+        with self._write() as session:
+            there = [entry for entry in correction_rows.log(session) if entry.holds]
+            if not 1 <= count <= len(there):
+                raise FacetrackError(
+                    f"{count} entries cannot be undone: the log has {len(there)} that hold; give 1 to that many, and "
+                    "see `facetrack log`"
+                )
+            entries = there[: -count - 1 : -1]
+            _, unsettled = correction_rows.undo(session, entries)
+        if any(entry.kind == "enroll" for entry in entries):
+            self._scrub()
+        return entries, unsettled
 
     # ---- emotions
 
@@ -391,31 +503,38 @@ class Store:
         """Return what identities show over time, smoothed, by video and identity; see `indexing.emotions.smooth`.
 
         Args:
-            identity_id: One identity; None: all.
+            identity_id: One identity; None: all that are not ignored.
             video_id: One video; None: all.
         """
         with self._read() as session:
-            return emotion_rows.curves(session, identity_id, video_id)
+            hidden = set() if identity_id is not None else _ignored(session)
+            return [row for row in emotion_rows.curves(session, identity_id, video_id) if row.identity_id not in hidden]
 
     def episodes(self, identity_id: int | None = None, video_id: int | None = None) -> list[Episode]:
         """Return the episodes by video, identity and time; see `indexing.emotions.episodes`.
 
         Args:
-            identity_id: One identity; None: all.
+            identity_id: One identity; None: all that are not ignored.
             video_id: One video; None: all.
         """
         with self._read() as session:
-            return emotion_rows.episodes(session, identity_id, video_id)
+            hidden = set() if identity_id is not None else _ignored(session)
+            return [
+                row for row in emotion_rows.episodes(session, identity_id, video_id) if row.identity_id not in hidden
+            ]
 
     def emotion_summaries(self, identity_id: int | None = None, video_id: int | None = None) -> list[EmotionSummary]:
         """Return what identities show all in all, by video and identity; see `indexing.emotions.summary`.
 
         Args:
-            identity_id: One identity; None: all.
+            identity_id: One identity; None: all that are not ignored.
             video_id: One video; None: all.
         """
         with self._read() as session:
-            return emotion_rows.summaries(session, identity_id, video_id)
+            hidden = set() if identity_id is not None else _ignored(session)
+            return [
+                row for row in emotion_rows.summaries(session, identity_id, video_id) if row.identity_id not in hidden
+            ]
 
     def refresh_emotions(self) -> None:
         """Make curves, episodes and summaries anew; needed only where somebody else changed the tables."""
@@ -480,21 +599,27 @@ class Store:
         return FacetrackError(f"{text!r} names no {kind} of {self._path}, or several; it has: {listed or 'none'}")
 
 
-def _make_room(session: Session, result: TrackingResult, *, replace: bool) -> bool:
+def _make_room(session: Session, result: TrackingResult, *, replace: bool) -> list[tuple[TrackRecord, Track]] | None:
+    """Delete an earlier result for the same content; return the tracks it had, None where there was none."""
     there = session.scalar(select(Video).where(Video.content_hash == result.video.content_hash))
     if there is None:
-        return False
+        return None
     if not replace:
         raise FacetrackError(
             f"{result.video.path}: the same content is in the database as video {there.id} ({there.path}); "
             "remove that one first or replace it"
         )
+    tracks = rows.full_tracks(session, there.id)
     session.execute(delete(Video).where(Video.id == there.id))
-    return True
+    return tracks
 
 
-def _check_keys(session: Session, keys: Sequence[int]) -> None:
-    unknown = set(keys) - set(session.scalars(select(TrackRow.id)))
+def _check_keys(session: Session, keys: Iterable[int]) -> None:
+    _check_there(set(session.scalars(select(TrackRow.id))), keys)
+
+
+def _check_there(there: Collection[int], keys: Iterable[int]) -> None:
+    unknown = set(keys).difference(there)
     if unknown:
         raise FacetrackError(f"the database has no tracks {sorted(unknown)[:20]}; was their video removed meanwhile?")
 
@@ -519,6 +644,43 @@ def _known_or_new(session: Session, identity_id: int | None) -> int:
     return row.id
 
 
+def _check_people(session: Session, people: Iterable[int]) -> None:
+    for person in people:
+        if session.get(IdentityRow, person) is None:
+            raise _no_identity(person)
+
+
+def _ignored(session: Session) -> set[int | None]:
+    return set(session.scalars(select(IdentityRow.id).where(IdentityRow.ignored)))
+
+
+def _free_name(session: Session, entry: Entry) -> str | None:
+    """Return the name of an entry as it is stored, if nobody else has it."""
+    if entry.name is None:
+        return None
+    name = checked_name(entry.name)
+    others = select(IdentityRow.id, IdentityRow.name).where(IdentityRow.id.not_in(entry.identities))
+    for other in session.execute(others):
+        if (other.name or "").casefold() == name.casefold():
+            raise FacetrackError(
+                f"Person {other.id} is called {other.name!r} already; names are unique; choose another, or merge them"
+            )
+    return name
+
+
+def _person(
+    identity: Identity,
+    records: Sequence[TrackRecord],
+    paths: Mapping[int, Path],
+    pictured: Collection[int],
+    photographs: Collection[int],
+) -> Person:
+    """Return what is known of an identity; an enrolled photograph is its picture where there is no other."""
+    seen = [record for record in records if record.video_id not in photographs]
+    person = timeline.person(identity, seen, paths, pictured)
+    return person if seen else replace(person, best_track=timeline.best_track(records, pictured))
+
+
 def _no_identity(identity_id: int | None) -> FacetrackError:
     return FacetrackError(f"there is no person {identity_id}; `facetrack people` lists those there are")
 
@@ -528,7 +690,12 @@ def _confidence(confidences: Mapping[int, float] | None, key: int) -> float | No
     return None if value is None else float(value)
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """Return a name without space around it.
+
+    Raises:
+        FacetrackError: if it is empty, has control characters or reads like an id.
+    """
     name = name.strip()
     if not name or not name.isprintable() or _RESERVED_NAME.fullmatch(name):
         raise FacetrackError(

@@ -147,6 +147,7 @@ class Video(Base):
     added_at: Mapped[str]
     emotion_id: Mapped[str | None]
     affect_derived: Mapped[bool] = mapped_column(server_default="1")
+    enrolled: Mapped[bool] = mapped_column(server_default="0", default=False)
     timestamps: Mapped[bytes] = mapped_column(deferred=True)
     shots: Mapped[bytes] = mapped_column(deferred=True)
 
@@ -159,6 +160,26 @@ class IdentityRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str | None]
+    ignored: Mapped[bool] = mapped_column(server_default="0", default=False)
+
+
+class CorrectionRow(Base):
+    """An entry of the log of what people said, see `indexing.corrections.Entry`."""
+
+    __tablename__ = "corrections"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[str]
+    kind: Mapped[str]
+    identities: Mapped[list[int]] = mapped_column(JsonText)
+    pins: Mapped[dict[str, Any]]
+    bans: Mapped[list[list[int]]] = mapped_column(JsonText)
+    name: Mapped[str | None]
+    reason: Mapped[str | None]
+    moved: Mapped[dict[str, Any]]
+    created: Mapped[list[int]] = mapped_column(JsonText)
+    undone_by: Mapped[int | None] = mapped_column(ForeignKey("corrections.id"))
 
 
 class TrackRow(Base):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 
 from indexing.types import Appearance, Identity, Person, TrackRecord
-from tracker.types import Timeline
+from tracker.errors import FacetrackError
+from tracker.types import Segment, Timeline
 
 APPEARANCE_GAP = 0.5
 """Seconds without a person that do not end their appearance: a blink of the tracker, not a leave."""
@@ -60,7 +63,6 @@ def person(
     seen = appearances(records)
     first = min(seen, key=lambda a: (a.video_id, a.segment.start))
     last = max(seen, key=lambda a: (a.video_id, a.segment.end))
-    best = max(records, key=lambda r: (r.key in pictured, r.quality, r.size, -r.key))
     return Person(
         identity,
         videos=len({record.video_id for record in records}),
@@ -68,5 +70,111 @@ def person(
         screen_time=sum(appearance.segment.duration for appearance in seen),
         first_seen=(paths[first.video_id], first.segment.start),
         last_seen=(paths[last.video_id], last.segment.end),
-        best_track=best.key,
+        best_track=best_track(records, pictured),
     )
+
+
+def best_track(records: Iterable[TrackRecord], pictured: Collection[int]) -> int | None:
+    """Return the key of the track with the best picture; None where there is no track.
+
+    Args:
+        records: The tracks.
+        pictured: Keys of those that have a thumbnail.
+    """
+    best = max(records, key=lambda r: (r.key in pictured, r.quality, r.size, -r.key), default=None)
+    return None if best is None else best.key
+
+
+@dataclass(frozen=True, slots=True)
+class CoAppearance:
+    """An interval in which several people are all seen.
+
+    Attributes:
+        identity_ids: Who, rising.
+        video_id: Where.
+        segment: When, [start, end) in seconds; of no length in a still picture without a duration.
+        track_keys: The tracks of their appearances, by person and start.
+    """
+
+    identity_ids: tuple[int, ...]
+    video_id: int
+    segment: Segment
+    track_keys: tuple[int, ...]
+
+
+def together(appearances: Iterable[Appearance], identity_ids: Iterable[int]) -> list[CoAppearance]:
+    """Return when several people are all seen in one video, by video and start.
+
+    Args:
+        appearances: Of these people, and of others too.
+        identity_ids: Two people or more.
+
+    Raises:
+        FacetrackError: if there is one only.
+
+    Example:
+        >>> seen = [Appearance(7, 1, Segment(0, 5), (1,)), Appearance(8, 1, Segment(3, 9), (2,))]
+        >>> [(both.segment.start, both.segment.end, both.track_keys) for both in together(seen, [8, 7])]
+        [(3, 5, (1, 2))]
+    """
+    people = sorted(set(identity_ids))
+    if len(people) < 2:
+        raise FacetrackError(f"{len(people)} different people are named; two or more can be seen together")
+    seen: dict[tuple[int, int | None], list[Appearance]] = defaultdict(list)
+    for appearance in appearances:
+        seen[appearance.video_id, appearance.identity_id].append(appearance)
+    videos = sorted({video_id for video_id, _ in seen})
+    return [
+        CoAppearance(tuple(people), video_id, segment, keys)
+        for video_id in videos
+        for segment, keys in _shared([seen.get((video_id, who), []) for who in people])
+    ]
+
+
+def _shared(people: Sequence[Sequence[Appearance]]) -> list[tuple[Segment, tuple[int, ...]]]:
+    shared = [(seen.segment, seen.track_keys) for seen in people[0]]
+    for others in people[1:]:
+        shared = [
+            (both, (*keys, *other.track_keys))
+            for segment, keys in shared
+            for other in others
+            if (both := overlap(segment, other.segment)) is not None
+        ]
+    return sorted(shared)
+
+
+def overlap(first: Segment, second: Segment) -> Segment | None:
+    """Return the time that two segments share; None for none. One without a length is a moment that can be shared.
+
+    Example:
+        >>> overlap(Segment(0, 2), Segment(1, 3)), overlap(Segment(0, 1), Segment(1, 3)), overlap(
+        ...     Segment(0, 0), Segment(0, 0)
+        ... )
+        (Segment(start=1, end=2), None, Segment(start=0, end=0))
+    """
+    start, end = max(first.start, second.start), min(first.end, second.end)
+    moment = start == end and all(part.start <= start < part.end or not part.duration for part in (first, second))
+    return Segment(start, end) if start < end or moment else None
+
+
+def within(
+    appearances: Iterable[Appearance],
+    *,
+    video_ids: Collection[int] | None = None,
+    start: float = 0.0,
+    end: float = inf,
+) -> list[Appearance]:
+    """Return the parts of appearances that lie in some videos and in [start, end).
+
+    Args:
+        appearances: Any.
+        video_ids: Which videos; None: all.
+        start: Seconds.
+        end: Seconds.
+    """
+    limits = Segment(start, end)
+    return [
+        replace(seen, segment=part)
+        for seen in appearances
+        if (video_ids is None or seen.video_id in video_ids) and (part := overlap(seen.segment, limits)) is not None
+    ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ class VideoRecord:
         added_at: UTC time of adding, ISO 8601.
         emotion_id: Model id of the emotion model; None: no expressions were sampled.
         affect_derived: Valence and arousal are expectations over the classes, not a model's own answer.
+        enrolled: It is a photograph that tells how a person looks; nobody appears in it.
     """
 
     video_id: int
@@ -44,6 +47,7 @@ class VideoRecord:
     added_at: str
     emotion_id: str | None = None
     affect_derived: bool = True
+    enrolled: bool = False
 
     @property
     def path(self) -> Path:
@@ -151,6 +155,7 @@ class Identity:
     Attributes:
         identity_id: Stable id; never used again.
         name: The name that a user gave; None until then.
+        ignored: Of no interest, and in no list unless it is asked for.
 
     Example:
         >>> Identity(3, None).label, Identity(4, "Ada").label
@@ -159,11 +164,45 @@ class Identity:
 
     identity_id: int
     name: str | None = None
+    ignored: bool = False
 
     @property
     def label(self) -> str:
         """The name, or ``Person`` and the id."""
         return self.name if self.name is not None else f"Person {self.identity_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What people have said of who is who; clustering obeys it. ``Verdicts()``: nobody said anything.
+
+    Tracks pinned to one identity are one person, tracks pinned to two are two.
+
+    Attributes:
+        pins: Track key -> the identity that the track is of.
+        bans: Pairs of a track key and an identity that the track is not of.
+        names: Identity -> name.
+        ignored: Identities that are of no interest: extras, posters.
+
+    Example:
+        >>> said = Verdicts(pins={7: 1}, bans=frozenset({(8, 1)}), names={1: "Ada"})
+        >>> said.pins[7], (8, 1) in said.bans, bool(said), bool(Verdicts())
+        (1, True, True, False)
+    """
+
+    pins: Mapping[int, int] = field(default_factory=dict)
+    bans: frozenset[tuple[int, int]] = frozenset()
+    names: Mapping[int, str] = field(default_factory=dict)
+    ignored: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Make the mappings read-only."""
+        object.__setattr__(self, "pins", MappingProxyType(dict(self.pins)))
+        object.__setattr__(self, "names", MappingProxyType(dict(self.names)))
+
+    def __bool__(self) -> bool:
+        """Tell whether anything was said."""
+        return bool(self.pins or self.bans or self.names or self.ignored)
 
 
 @dataclass(frozen=True, slots=True)

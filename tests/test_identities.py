@@ -1,6 +1,7 @@
 """Identities are kept over all videos, found by evidence, and never hold two faces of one frame."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexing.calibrate import Calibration, fit
-from indexing.cluster import CLUSTERERS, unit
-from indexing.identities import Assignment, assign, check_clusterer, templates
-from indexing.types import TrackEmbeddings, TrackRecord
+from indexing.cluster import CLUSTERERS, template, unit
+from indexing.identities import Assignment, assign, check_clusterer, recluster, templates
+from indexing.metrics import ari
+from indexing.types import TrackEmbeddings, TrackRecord, Verdicts
 from tracker.errors import FacetrackError
 from tracker.types import Float32
 
@@ -75,18 +77,79 @@ def test_known_identities_keep_their_tracks_and_their_ids(scale: Calibration) ->
     assert result.groups == ((3, (2, 4)), (7, (1, 3)), (None, (5,)))
 
 
-def test_known_identities_never_become_one(scale: Calibration) -> None:
+def test_known_identities_become_one_when_a_track_between_them_comes(scale: Calibration) -> None:
     same = rows(dict.fromkeys((1, 2, 3), 0), noise=0.0)
-    result = assign([track(k, video=k) for k in (1, 2, 3)], same, known={1: 5, 2: 6}, scale=scale)
-    whose = owners(result)
-    assert (whose[1], whose[2]) == (5, 6)
-    assert whose[3] in (5, 6)
+    tracks = [track(1, video=1), track(2, video=2, end=30), track(3, video=3)]
+    result = assign(tracks, same, known={1: 5, 2: 6}, scale=scale)
+    assert result.groups == ((6, (1, 2, 3)),)  # the id with the most frames stays
+
+
+def test_pinned_identities_never_become_one(scale: Calibration) -> None:
+    same = rows(dict.fromkeys((1, 2, 3), 0), noise=0.0)
+    said = Verdicts(pins={1: 5, 2: 6})
+    for known in ({1: 5, 2: 6}, {}):
+        whose = owners(assign([track(k, video=k) for k in (1, 2, 3)], same, known=known, verdicts=said, scale=scale))
+        assert (whose[1], whose[2]) == (5, 6)
+        assert whose[3] in (5, 6)
 
 
 def test_what_a_user_has_merged_stays_merged_even_in_one_frame(scale: Calibration) -> None:
     people = {1: 0, 2: 1, 3: 0}
-    result = assign([track(1), track(2), track(3)], rows(people), known={1: 5, 2: 5}, scale=scale)
-    assert result.groups == ((5, (1, 2)), (None, (3,)))
+    said = Verdicts(pins={1: 5, 2: 5})
+    for make in (assign, recluster):
+        result = make([track(1), track(2), track(3)], rows(people), verdicts=said, scale=scale)
+        assert result.groups == ((5, (1, 2)), (None, (3,)))
+        assert result.confidences[1] == result.confidences[2] == 1
+
+
+def test_who_is_not_a_person_is_never_found_to_be(scale: Calibration) -> None:
+    people = dict.fromkeys((1, 2, 3, 4), 0)
+    tracks = [track(key, video=key) for key in people]
+    known = dict.fromkeys(people, 7)
+    said = Verdicts(bans=frozenset({(2, 7), (3, 7)}))
+    for make in (assign, recluster):
+        result = make(tracks, rows(people, noise=0.1), known=known, verdicts=said, scale=scale)
+        assert result.groups == ((7, (1, 4)), (None, (2, 3)))
+
+
+def test_tracks_that_are_split_off_take_along_those_that_are_like_them(scale: Calibration) -> None:
+    people = {1: 0, 2: 0, 3: 1, 4: 1}
+    tracks = [track(key, video=key) for key in people]
+    said = Verdicts(pins={3: 8, 1: 7}, bans=frozenset({(3, 7)}))
+    result = assign(tracks, rows(people), known=dict.fromkeys(people, 7), verdicts=said, scale=scale)
+    assert result.groups == ((7, (1, 2)), (8, (3, 4)))
+
+
+def test_a_name_is_not_lost_with_the_track_that_was_named(scale: Calibration) -> None:
+    people = dict.fromkeys((1, 2, 3), 0)
+    tracks = [track(1, video=1, end=500), track(2, video=2), track(3, video=3)]
+    said = Verdicts(names={4: "Ada"})
+    for make in (assign, recluster):
+        result = make(tracks, rows(people, noise=0.1), known={1: 3, 2: 4}, verdicts=said, scale=scale)
+        assert result.groups == ((4, (1, 2, 3)),)
+
+
+def test_what_is_out_of_reach_is_not_looked_at(scale: Calibration) -> None:
+    people = {key: key % 20 for key in range(1, 61)}
+    tracks = [track(key, video=key) for key in people]
+    known = {key: 100 + key for key in people if key <= 40}  # as no clustering would have it: each a person
+    fresh = {key for key in people if key > 40 and people[key] < 3}
+    result = assign(tracks, rows(people), known=known, fresh=fresh, scale=scale)
+    looked = set(result.clustered)
+    assert fresh <= looked < set(people)
+    whose = owners(result)
+    assert all(whose[key] == who for key, who in known.items() if key not in looked)
+    assert {key for key in people if people[key] < 3} <= looked
+    assert set(result.unknown) == {key for key in people if key > 40} - fresh
+
+
+def test_nothing_new_changes_nothing(scale: Calibration) -> None:
+    people = {1: 0, 2: 0, 3: 1}
+    tracks = [replace(track(key, video=key), identity_id=10 + key, confidence=0.5) for key in people]
+    result = assign(tracks, rows(people), scale=scale)
+    assert result.groups == ((11, (1,)), (12, (2,)), (13, (3,)))
+    assert result.confidences == dict.fromkeys(people, 0.5)
+    assert result.clustered == ()
 
 
 def test_a_poor_track_joins_and_founds_nothing_where_it_is_short(scale: Calibration) -> None:
@@ -135,7 +198,7 @@ def test_a_track_without_a_vector_is_unknown_unless_known(scale: Calibration) ->
 def test_nothing_gives_nothing() -> None:
     empty = TrackEmbeddings([], [], [], [], np.empty((0, 0)))
     assert assign([], empty) == Assignment((), {}, ())
-    assert assign([track(1)], empty) == Assignment((), {}, (1,))
+    assert assign([track(1)], empty) == Assignment((), {}, (1,), (1,))
 
 
 @settings(max_examples=25, deadline=None)
@@ -165,22 +228,72 @@ def test_properties_of_any_outcome(scale: Calibration, data: st.DataObject) -> N
     assert again.groups == result.groups
 
 
-def test_adding_videos_one_after_another_keeps_every_id(scale: Calibration) -> None:
-    rng = np.random.default_rng(2)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_what_was_said_holds_whatever_comes(scale: Calibration, data: st.DataObject) -> None:
+    count = data.draw(st.integers(2, 14))
+    people = {key: data.draw(st.integers(0, 3)) for key in range(1, count + 1)}
+    tracks = []
+    for key in people:
+        video, first = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 30))
+        quality = data.draw(st.sampled_from([0.01, 0.8, 0.8]))
+        tracks.append(track(key, video, first, first + data.draw(st.integers(1, 15)), quality=quality))
+    keys, ids = st.sampled_from(sorted(people)), st.integers(1, 4)
+    known = data.draw(st.dictionaries(keys, ids))
+    pins = data.draw(st.dictionaries(keys, ids, max_size=4))
+    bans = data.draw(st.frozensets(st.tuples(keys, ids), max_size=4))
+    said = Verdicts(pins, frozenset(ban for ban in bans if pins.get(ban[0]) != ban[1]))
+    embeddings = rows(people)
+    order = data.draw(st.permutations(tracks))
+    for make in (assign, recluster):
+        result = make(tracks, embeddings, known=known, verdicts=said, scale=scale)
+        assert make(order, embeddings, known=known, verdicts=said, scale=scale) == result
+        whose = owners(result)
+        assert {key: whose.get(key) for key in pins} == pins
+        assert not {(key, who) for key, who in whose.items()} & said.bans
+        assert sorted([*whose, *result.unknown]) == sorted(people)
+        looked = set(result.clustered)
+        assert {key: whose.get(key) for key in people if key not in looked} == {
+            key: known.get(key) for key in people if key not in looked
+        }
+        by_key = {t.key: t for t in tracks}
+        for _, members in result.groups:
+            inside = [by_key[key] for key in members if key in looked]
+            for one, other in combinations(inside, 2):
+                apart = one.video_id != other.video_id or one.end_frame <= other.first_frame
+                apart = apart or other.end_frame <= one.first_frame
+                assert apart or pins.get(one.key, -1) == pins.get(other.key, -2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_little_by_little_comes_to_the_same_as_all_at_once(scale: Calibration, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    people = {key: int(rng.integers(25)) for key in range(1, 121)}
+    embeddings, tracks = rows(people), [track(key, video=key) for key in people]
     known: dict[int, int] = {}
-    people: dict[int, int] = {}
-    next_id = 1
-    for video in range(12):
-        people |= {10 * video + i: int(person) for i, person in enumerate(rng.choice(15, 3, replace=False))}
-        tracks = [track(key, video=key // 10) for key in people]
-        result = assign(tracks, rows(people), known=known, scale=scale)
-        before = dict(known)
-        for who, keys in result.groups:
-            known |= dict.fromkeys(keys, who or next_id)
-            next_id += who is None
-        assert all(known[key] == identity for key, identity in before.items())
-    persons = {(people[key], identity) for key, identity in known.items()}
-    assert len(persons) == len(set(people.values())) == len(set(known.values()))
+    there: list[TrackRecord] = []
+    for part in np.array_split(rng.permutation(len(tracks)), 24):
+        there += [tracks[i] for i in part]
+        result = assign(there, embeddings, known=known, scale=scale)
+        new = iter(range(max(known.values(), default=0) + 1, 1000))
+        known = {key: who or number for who, keys in result.groups for number in [who or next(new)] for key in keys}
+    full = owners(recluster(tracks, embeddings, known={}, scale=scale))
+    assert ari([known[key] for key in sorted(people)], [str(full[key]) for key in sorted(people)]) > 0.97
+
+
+def test_all_anew_keeps_ids_by_the_frames_they_share(scale: Calibration) -> None:
+    people = {1: 0, 2: 0, 3: 1, 4: 1, 5: 2}
+    tracks = [track(key, video=key, end=10 * key) for key in people]
+    result = recluster(tracks, rows(people), known={1: 7, 2: 8, 3: 8, 4: 9}, scale=scale)
+    # 1 and 2 are one: 8 has 20 of their frames, 7 has 10; 3 and 4 are one: 9 has 40, 8 has 30
+    assert result.groups == ((8, (1, 2)), (9, (3, 4)), (None, (5,)))
+
+
+def test_tracks_without_a_vector_stay_where_they_may(scale: Calibration) -> None:
+    tracks = [track(1, video=1), track(2, video=1, first=50, end=60), track(3, video=1, first=5, end=12), track(4, 2)]
+    result = recluster(tracks, rows({1: 0, 4: 0}), known={1: 7, 2: 7, 3: 7, 4: 8}, scale=scale)
+    assert result.groups == ((7, (1, 2, 4)),)
+    assert result.unknown == (3,)  # it shares a frame with track 1
 
 
 def test_templates_follow_the_keys() -> None:
@@ -188,6 +301,18 @@ def test_templates_follow_the_keys() -> None:
     assert seen.tolist() == [True, False, True]
     np.testing.assert_allclose(found[0], views(1, seed=1).mean(axis=0), atol=1e-6)
     assert not found[1].any()
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(0, 99))
+def test_templates_are_those_of_each_track_alone(sizes: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    vectors, keys = unit(rng.normal(size=(sum(sizes), 4)).astype(np.float32)), np.repeat(np.arange(len(sizes)), sizes)
+    qualities = rng.uniform(0, 1, len(keys)).astype(np.float32)
+    all_of = TrackEmbeddings(np.arange(len(keys)), keys, np.zeros(len(keys)), qualities, vectors, "m")
+    found, _ = templates(np.arange(len(sizes)), all_of, floor=0.0)
+    for key in range(len(sizes)):
+        alone = template(vectors[keys == key], qualities[keys == key], floor=0.0)
+        np.testing.assert_allclose(found[key], alone, atol=1e-6)
 
 
 def test_unknown_clusterers_are_refused_early() -> None:

@@ -176,7 +176,10 @@ def test_names_of_cvat_arrive(store: Store, tmp_path: Path, names: dict[int, str
 
 def test_all_other_assignments_keep_their_confidence(store: Store, tmp_path: Path) -> None:
     import_names(store, called(exported(store, tmp_path / "a.xml"), {2: "Bob"}))
-    assert [record.confidence for record in store.track_records()] == [0.8, 0.8, 1.0, *[None] * 5]
+    pinned = store.verdicts().pins
+    kept = [record.confidence for record in store.track_records() if record.key not in pinned]
+    assert kept == [0.8, 0.8, *[None] * (len(kept) - 2)]
+    assert all(record.confidence == 1.0 for record in store.track_records() if record.key in pinned)
 
 
 def test_a_new_name_for_all_tracks_of_an_unnamed_person_is_theirs(store: Store, tmp_path: Path) -> None:

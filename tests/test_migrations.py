@@ -16,6 +16,7 @@ from alembic.migration import MigrationContext
 from fakes import make_result
 from sqlalchemy import create_engine
 
+from indexing import gallery
 from indexing.database import open_engine
 from indexing.migrations import APPLICATION_ID, HEAD, steps, upgrade
 from indexing.store import Store
@@ -70,13 +71,22 @@ def test_a_database_of_any_step_comes_to_the_same_schema_and_works(tmp_path: Pat
     assert schema(tmp_path / "old.db") == schema(tmp_path / "new.db")
 
 
+def restored(path: Path, golden: str) -> Path:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((Path(__file__).parent / "goldens" / golden).read_text(encoding="utf-8"))
+    return path
+
+
 @pytest.fixture
 def first_version(tmp_path: Path) -> Path:
     """Return a database with content that the code of the first schema wrote."""
-    path = tmp_path / "old.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript((Path(__file__).parent / "goldens" / "v0001.sql").read_text(encoding="utf-8"))
-    return path
+    return restored(tmp_path / "old.db", "v0001.sql")
+
+
+@pytest.fixture
+def second_version(tmp_path: Path) -> Path:
+    """Return the same of the second schema, with expressions in the first video."""
+    return restored(tmp_path / "old.db", "v0002.sql")
 
 
 def test_the_content_of_the_first_version_is_kept(first_version: Path) -> None:
@@ -122,6 +132,49 @@ def test_an_upgrade_that_fails_leaves_the_first_version(first_version: Path) -> 
         Store(first_version)
     assert schema(first_version) == before
     assert read_sql(first_version, "SELECT version_num FROM alembic_version") == [("0001",)]
+
+
+@pytest.mark.parametrize("golden", ["v0001.sql", "v0002.sql"])
+def test_names_that_were_given_before_the_log_are_in_it(tmp_path: Path, golden: str) -> None:
+    with Store(restored(tmp_path / "old.db", golden), must_exist=True) as store:
+        (entry,) = store.log()
+        (best,) = (person.best_track for person in store.people() if person.identity.name == "Ada")
+        assert (entry.kind, entry.identities, entry.name, dict(entry.pins)) == ("name", (1,), "Ada", {best: 1})
+        assert entry.at.endswith("+00:00")
+        assert store.verdicts().names == {1: "Ada"}
+        assert [identity.ignored for identity in store.identities()] == [False, False]
+        assert [video.enrolled for video in store.videos()] == [False, False]
+        gallery.undo(store)
+        assert [identity.label for identity in store.identities()] == ["Person 1", "Person 2"]
+
+
+def test_the_content_of_the_second_version_is_kept(second_version: Path, tmp_path: Path) -> None:
+    result = make_result("films/a.mp4", [(0, 0, 4), (1, 2, 6), (0, 5, 8)], frames=8, dimension=4, emotion_every=1)
+    before = {
+        table: read_sql(second_version, f"SELECT * FROM {table}")
+        for table in ("expressions", "emotion_curves", "emotion_episodes", "emotion_summaries", "tracks", "embeddings")
+    }
+    seen = "SELECT * FROM appearances ORDER BY start, person"
+    told = read_sql(second_version, seen)
+    with Store(second_version, must_exist=True) as store:
+        for (_, back), track in zip(store.tracks(2), result.tracks, strict=True):
+            assert back.expressions.frames.tolist() == track.expressions.frames.tolist()
+        assert {(curve.identity_id, curve.video_id) for curve in store.emotion_curves()} == {(1, 2), (2, 2)}
+        assert [(p.identity.label, p.appearances) for p in store.people()] == [("Ada", 2), ("Person 2", 1)]
+    assert {table: read_sql(second_version, f"SELECT * FROM {table}") for table in before} == before
+    assert read_sql(second_version, seen) == told != []
+    assert read_sql(second_version, "PRAGMA foreign_key_check") == []
+    Store(tmp_path / "new.db").close()
+    assert schema(second_version) == schema(tmp_path / "new.db")
+
+
+def test_an_upgrade_that_fails_leaves_the_second_version(second_version: Path) -> None:
+    run_sql(second_version, "CREATE TABLE corrections (in_the_way)")
+    before = schema(second_version)
+    with pytest.raises(FacetrackError, match="corrections"):
+        Store(second_version)
+    assert schema(second_version) == before
+    assert read_sql(second_version, "SELECT version_num FROM alembic_version") == [("0002",)]
 
 
 def test_opening_again_changes_nothing(tmp_path: Path) -> None:

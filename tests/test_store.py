@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from sqlalchemy import event
 
+from indexing.corrections import NEW, Entry
 from indexing.emotions import EmotionTimeline, Samples, emotion_timeline
 from indexing.index import load_or_rebuild
 from indexing.store import Store
@@ -360,6 +361,66 @@ def test_an_assignment_that_fails_changes_nothing(store: Store) -> None:
     assert store.identities(include_empty=True) == [Identity(1)]
 
 
+def test_an_assignment_among_some_tracks_leaves_the_others(store: Store) -> None:
+    store.add_video(make_result())
+    store.assign([(None, [1, 3]), (None, [2])], confidences={1: 0.9, 2: 0.75, 3: 0.5})
+    assert store.assign([(1, [1, 3]), (None, [2])], confidences={1: 0.1, 2: 0.25}, among=[2]) == [1, 3]
+    assert [(r.identity_id, r.confidence) for r in store.track_records()] == [(1, 0.9), (3, 0.25), (1, 0.5)]
+    store.assign([], among=[1])
+    assert [(r.identity_id, r.confidence) for r in store.track_records()] == [(None, None), (3, 0.25), (1, 0.5)]
+    with pytest.raises(ValueError, match="at least one track"):
+        store.assign([(None, [1])], among=[2])
+    with pytest.raises(FacetrackError, match=r"no tracks \[77\]"):
+        store.assign([], among=[77])
+
+
+def test_nobody_appears_in_an_enrolled_photograph(store: Store) -> None:
+    store.add_video(make_result("ada.jpg", [(0, 0, 1)], frames=1, is_image=True), enrolled=True)
+    store.add_video(make_result("a.mp4", [(0, 0, 20)]))
+    assert [video.enrolled for video in store.videos(enrolled=True)] == [True, False]
+    assert [str(video.path) for video in store.videos()] == ["a.mp4"]
+    assert store.resolve_video("ada.jpg").enrolled
+    store.assign([(None, [1])])
+    (person,) = store.people()
+    assert (person.videos, person.appearances, person.screen_time, person.best_track) == (0, 0, 0, 1)
+    store.assign([(1, [1, 2])])
+    (person,) = store.people()
+    assert (person.videos, person.appearances, person.best_track) == (1, 1, 2)
+    assert [a.track_keys for a in store.appearances()] == [(2,)]
+    assert store.appearances(video_id=1) == []
+    assert sql(store, "SELECT person, video, tracks FROM appearances") == [("Person 1", "a.mp4", 1)]
+    assert len(store.embeddings()) == 3
+
+
+def test_a_photograph_that_is_added_is_one_like_any_other(store: Store) -> None:
+    photograph = make_result("ada.jpg", [(0, 0, 1)], frames=1, is_image=True)
+    store.add_video(photograph, enrolled=True)
+    store.rename(store.assign([(None, [1])])[0], "Ada")
+    store.add_video(replace(photograph, settings={"detect_every": 3}), replace=True)
+    assert [video.enrolled for video in store.videos()] == [False]
+    assert [(p.identity.label, p.videos) for p in store.people()] == [("Ada", 1)]
+    assert store.verdicts().pins == {2: 1}
+
+
+def test_what_was_said_is_written_whole_or_not_at_all(store: Store) -> None:
+    store.add_video(make_result())
+    store.assign([(None, [1, 3]), (None, [2])])
+
+    def fail(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("INSERT INTO corrections "):
+            raise RuntimeError("in the middle")
+
+    event.listen(store._engine, "after_cursor_execute", fail)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        store.correct(Entry("assign", (NEW,), {1: NEW}))
+    event.remove(store._engine, "after_cursor_execute", fail)
+    assert [record.identity_id for record in store.track_records()] == [1, 2, 1]
+    assert (store.log(), store.identities(include_empty=True)) == ([], [Identity(1), Identity(2)])
+    for entry in (Entry("assign", (9,), {1: 9}), Entry("assign", (1,), {77: 1})):
+        with pytest.raises(FacetrackError, match=r"no person 9|no tracks \[77\]"):
+            store.correct(entry)
+
+
 def test_ids_are_never_used_again(store: Store) -> None:
     store.add_video(make_result())
     store.assign([(None, [1]), (None, [2]), (None, [3])])
@@ -571,7 +632,7 @@ def test_emotions_go_with_their_video_and_their_person(store: Store) -> None:
     assert pairs == {(2, 2)}
     assert sql(store, "SELECT DISTINCT track_id FROM expressions") == [(5,)]
     store.add_video(long_result("b.mp4", settings={"detect_every": 7}), replace=True)
-    assert all(not found for found in derived(store).values())
+    assert {(row[0], row[1]) for found in derived(store).values() for row in found} == {(3, 2)}
     assert_sound(store)
 
 

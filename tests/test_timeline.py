@@ -3,11 +3,14 @@
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexing.timeline import appearances
+from indexing.timeline import appearances, overlap, together, within
 from indexing.types import TrackRecord
+from tracker.errors import FacetrackError
+from tracker.types import Segment
 
 STEP = 0.25
 
@@ -55,3 +58,50 @@ def test_people_and_videos_are_kept_apart() -> None:
 def test_a_track_without_length_appears() -> None:
     (only,) = appearances([record(1, 0, 0)])
     assert only.segment.duration == 0
+
+
+def painted(found: list, count: int = 100) -> np.ndarray:  # type: ignore[type-arg]
+    grid = np.zeros(count, bool)
+    for one in found:
+        grid[round(one.segment.start / STEP) : round(one.segment.end / STEP)] = True
+    return grid
+
+
+@settings(deadline=None)
+@given(st.lists(spans, min_size=2, max_size=4))
+def test_people_are_together_exactly_where_all_are_seen(people: list[list[tuple[int, int]]]) -> None:
+    numbered = [(who, span) for who, seen in enumerate(people) for span in seen]
+    found = appearances([record(key, *span, identity_id=who) for key, (who, span) in enumerate(numbered)])
+    both = together(found, range(len(people)))
+    wanted = np.all([painted([one for one in found if one.identity_id == who]) for who in range(len(people))], axis=0)
+    np.testing.assert_array_equal(painted(both), wanted)
+    assert sum(one.segment.duration for one in both) == wanted.sum() * STEP  # no two overlap
+    keys = {key: who for key, (who, _) in enumerate(numbered)}
+    for one in both:
+        assert {keys[key] for key in one.track_keys} == set(range(len(people)))
+
+
+def test_people_of_two_videos_are_not_together_and_a_picture_is_a_moment() -> None:
+    still = [TrackRecord(key, 3, key, 0, 0, 1, 0.0, 0.0, 0.5, 50, who) for key, who in ((1, 1), (2, 2))]
+    apart = [record(3, 0, 5, 1, video_id=1), record(4, 0, 5, 2, video_id=2)]
+    [both] = together(appearances([*still, *apart]), [1, 2])
+    assert (both.video_id, both.segment, both.track_keys) == (3, Segment(0, 0), (1, 2))
+    with pytest.raises(FacetrackError, match="1 different people"):
+        together([], [1, 1])
+
+
+def test_a_moment_at_the_end_of_a_segment_is_outside() -> None:
+    assert overlap(Segment(0, 5), Segment(5, 5)) is None
+    assert overlap(Segment(5, 5), Segment(5, 9)) == Segment(5, 5)
+    assert overlap(Segment(0, 5), Segment(5, 9)) is None
+
+
+@settings(deadline=None)
+@given(spans, st.integers(0, 50), st.integers(1, 40))
+def test_within_keeps_the_parts_inside(spans: list[tuple[int, int]], start: int, length: int) -> None:
+    found = appearances([record(key, *span) for key, span in enumerate(spans)])
+    wanted = painted(found)
+    wanted[:start] = wanted[start + length :] = False
+    kept = within(found, start=start * STEP, end=(start + length) * STEP, video_ids={1})
+    np.testing.assert_array_equal(painted(kept), wanted)
+    assert within(found, video_ids={2}) == []

@@ -1,0 +1,143 @@
+"""Who is seen where, when, for how long and with whom, in all of a store or a part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from indexing import timeline
+from indexing.store import Store
+from indexing.timeline import CoAppearance
+from indexing.types import Appearance, Identity, TrackRecord
+from tracker.errors import FacetrackError
+from tracker.types import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a search looks; ``Scope()``: everywhere.
+
+    Attributes:
+        video_ids: Videos; None: all.
+        start: Seconds from which on, in each video.
+        end: Seconds before which.
+        min_quality: Least quality of a track, see `tracker.align.quality`.
+        ignored: People who are ignored too.
+    """
+
+    video_ids: frozenset[int] | None = None
+    start: float = 0.0
+    end: float = inf
+    min_quality: float = 0.0
+    ignored: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not 0 <= self.start < self.end:
+            raise FacetrackError(
+                f"from {self.start:g} to {self.end:g} s is no time to look in; give from < to, from 0 on"
+            )
+        if not 0 <= self.min_quality <= 1:
+            raise FacetrackError(f"a quality of {self.min_quality:g}: it lies between 0 and 1")
+
+    @property
+    def limited(self) -> bool:
+        """Whether some appearances lie outside."""
+        return self.video_ids is not None or self.start > 0 or self.end < inf
+
+    def holds(self, record: TrackRecord) -> bool:
+        """Tell whether a track lies inside, at least in part."""
+        there = self.video_ids is None or record.video_id in self.video_ids
+        seen = timeline.overlap(record.segment, Segment(self.start, self.end)) is not None
+        return there and seen and record.quality >= self.min_quality
+
+    def cut(self, appearances: Iterable[Appearance]) -> list[Appearance]:
+        """Return the parts of appearances that lie inside."""
+        return timeline.within(appearances, video_ids=self.video_ids, start=self.start, end=self.end)
+
+
+EVERYWHERE = Scope()
+"""All of a store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """How much of somebody is seen.
+
+    Attributes:
+        identity: Who.
+        videos: Number of videos.
+        appearances: Number of intervals.
+        screen_time: Seconds of all of them together.
+    """
+
+    identity: Identity
+    videos: int
+    appearances: int
+    screen_time: float
+
+
+def co_appearances(store: Store, identity_ids: Iterable[int], *, scope: Scope = EVERYWHERE) -> list[CoAppearance]:
+    """Return when several people are all seen, by video and start.
+
+    Args:
+        store: Where to look.
+        identity_ids: Two people or more.
+        scope: Where in the store; the quality counts for each track.
+
+    Raises:
+        FacetrackError: if there is one person only.
+    """
+    people = list(identity_ids)
+    seen = [appearance for who in dict.fromkeys(people) for appearance in appearances_of(store, who, scope)]
+    return timeline.together(seen, people)
+
+
+def presence(store: Store, identity_ids: Iterable[int] | None = None, *, scope: Scope = EVERYWHERE) -> list[Presence]:
+    """Return how often and for how long people are seen, by falling screen time; those who are not seen are left out.
+
+    Args:
+        store: Where to look.
+        identity_ids: Who; None: everybody.
+        scope: Where in the store.
+    """
+    wanted = None if identity_ids is None else set(identity_ids)
+    people = [
+        p for p in store.identities() if (scope.ignored or not p.ignored if wanted is None else p.identity_id in wanted)
+    ]
+    return _ranked(_presence(person, appearances_of(store, person.identity_id, scope)) for person in people)
+
+
+def companions(store: Store, identity_id: int, *, scope: Scope = EVERYWHERE) -> list[Presence]:
+    """Return who is seen together with a person, and for how long, by falling time.
+
+    Args:
+        store: Where to look.
+        identity_id: The person.
+        scope: Where in the store.
+    """
+    own = appearances_of(store, identity_id, scope)
+    others = [p for p in store.identities() if p.identity_id != identity_id and (scope.ignored or not p.ignored)]
+    seen = {p.identity_id: [*own, *appearances_of(store, p.identity_id, scope)] for p in others}
+    return _ranked(_presence(p, timeline.together(seen[p.identity_id], [identity_id, p.identity_id])) for p in others)
+
+
+def appearances_of(store: Store, identity_id: int, scope: Scope = EVERYWHERE) -> list[Appearance]:
+    """Return the appearances of a person within a scope, of tracks that are good enough."""
+    if scope.min_quality == 0:
+        return scope.cut(store.appearances(identity_id))
+    shown = {video.video_id for video in store.videos()}
+    records = store.track_records(identity_id=identity_id)
+    good = [r for r in records if r.video_id in shown and r.quality >= scope.min_quality]
+    return scope.cut(timeline.appearances(good))
+
+
+def _presence(identity: Identity, seen: Sequence[Appearance | CoAppearance]) -> Presence:
+    seconds = sum(one.segment.duration for one in seen)
+    return Presence(identity, len({one.video_id for one in seen}), len(seen), seconds)
+
+
+def _ranked(found: Iterable[Presence]) -> list[Presence]:
+    seen = [one for one in found if one.appearances]
+    return sorted(seen, key=lambda one: (-one.screen_time, -one.appearances, one.identity.identity_id))
