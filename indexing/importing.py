@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from indexing.corrections import NEW, Entry
 from indexing.readback import Corrections, Target, read_corrections
 from indexing.store import Store
 from indexing.types import UNKNOWN, Identity, TrackRecord, VideoRecord
@@ -78,7 +79,7 @@ def import_names(store: Store, path: str | Path) -> Imported:
         plan.make()
     except FacetrackError as error:
         raise FacetrackError(f"{path}: {error}") from None
-    return plan.carry_out(store)
+    return plan.carry_out(store, reason=f"imported from {Path(path).name}")
 
 
 @dataclass(slots=True)
@@ -196,12 +197,11 @@ class _Plan:
             return target or UNKNOWN
         return self.names.get(target) or self._identity(target).label
 
-    def carry_out(self, store: Store) -> Imported:
-        """Change the store and say what is another one."""
+    def carry_out(self, store: Store, *, reason: str) -> Imported:
+        """Write what was said into the log of the store, which does it, and say what is another one now."""
         for person, name in self.names.items():
-            store.rename(person, name)
-        if self.targets:
-            self._assign(store)
+            store.rename(person, name, reason=reason)
+        self._assign(store, reason)
         before = {person.identity_id: person.label for person in self.identities}
         changed = [record for record in self.records if record.key in self.targets]
         created = {t.casefold(): t for r in changed if isinstance(t := self.targets[r.key], str)}
@@ -216,25 +216,31 @@ class _Plan:
             self.said.unmatched,
         )
 
-    def _assign(self, store: Store) -> None:
-        groups: dict[Target, list[int]] = defaultdict(list)
+    def _assign(self, store: Store, reason: str) -> None:
+        groups: dict[Target, list[TrackRecord]] = defaultdict(list)
         for record in self.records:
-            owner = self._owner(record)
-            if owner is not None:
-                groups[owner.casefold() if isinstance(owner, str) else owner].append(record.key)
-        ids = store.assign(
-            [(None if isinstance(owner, str) else owner, keys) for owner, keys in groups.items()],
-            confidences=self._confidences(),
-        )
+            if record.key in self.targets:
+                target = self.targets[record.key]
+                groups[target.casefold() if isinstance(target, str) else target].append(record)
         spelled = _spelled(self.targets.values())
-        for owner, identity_id in zip(groups, ids, strict=True):
-            if isinstance(owner, str):
-                store.rename(identity_id, spelled[owner])
+        for target, members in groups.items():
+            if target is None:
+                self._ban(store, members, reason)
+                continue
+            person = NEW if isinstance(target, str) else target
+            pins = dict.fromkeys((record.key for record in members), person)
+            written = store.correct(Entry("assign", (person,), pins, reason=reason))
+            if isinstance(target, str):
+                store.rename(written.identities[0], spelled[target], reason=reason)
 
-    def _confidences(self) -> Mapping[int, float]:
-        kept = {record.key: record.confidence for record in self.records if record.key not in self.targets}
-        said = {key: 1.0 for key, target in self.targets.items() if target is not None}
-        return {key: value for key, value in kept.items() if value is not None} | said
+    def _ban(self, store: Store, members: Iterable[TrackRecord], reason: str) -> None:
+        """Say of tracks that they are not whom they were taken for, whoever they are."""
+        people: dict[int, list[int]] = defaultdict(list)
+        for record in members:
+            if record.identity_id is not None:
+                people[record.identity_id].append(record.key)
+        for person, keys in people.items():
+            store.correct(Entry("not", (person,), bans=frozenset((key, person) for key in keys), reason=reason))
 
 
 def _spelled(targets: Iterable[Target]) -> dict[str, str]:
