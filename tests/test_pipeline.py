@@ -95,3 +95,25 @@ def test_another_embedder_is_refused_until_all_is_embedded_anew(clip: Path, tmp_
         assert {record.key: record.identity_id for record in store.track_records()} == before
         assert len(store.embeddings()) > 0
         assert models.load("embedder", other) is other
+
+
+def test_no_track_crosses_a_dissolve(tmp_path: Path) -> None:
+    hopper = read_image(Path(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    a = np.ascontiguousarray(data.astronaut()[:400, 60:460, ::-1])
+    b = np.ascontiguousarray(hopper[40:440, 50:450])
+    shares = [0.0] * 30 + [(k + 1) / 13 for k in range(12)] + [1.0] * 30
+    path = tmp_path / "dissolve.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.time_base = 400, 400, "yuv420p", Fraction(1, 25)
+        for share in shares:
+            picture = np.round(a * (1 - share) + b * share).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode(None))
+    result = track_faces(path)
+    first, second = result.shots.tolist()
+    assert (first, abs(second - 36) <= 3) == (0, True)
+    assert [track.shot for track in result.tracks] == [0, 1]
+    assert result.tracks[0].end_frame <= second <= result.tracks[1].first_frame
+    assert all(track.thumbnail.size and len(track.expressions) for track in result.tracks)
+    assert float(result.tracks[0].keyframes.embeddings[0] @ result.tracks[1].keyframes.embeddings[0]) < 0.9

@@ -1,6 +1,6 @@
 """Shot boundaries on pictures whose cuts are known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from matplotlib.cbook import get_sample_data
 from skimage import data
 
-from tracker.shots import mark_shots
+from tracker.shots import ShotDetector, mark_shots
 from tracker.types import Frame, Image
 
 SIZE = (320, 180)
@@ -32,10 +32,19 @@ def noisy(image: Image, count: int, *, seed: int = 0) -> list[Image]:
     return [np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8) for _ in range(count)]
 
 
-def cuts(images: Sequence[Image]) -> list[int]:
-    decided = list(mark_shots(Frame(index, index / 25, image) for index, image in enumerate(images)))
+def boundaries(images: Sequence[Image]) -> tuple[list[int], list[int]]:
+    """Return the hard cuts and the middles of gradual transitions."""
+    detector = ShotDetector()
+    decided = list(mark_shots((Frame(index, index / 25, image) for index, image in enumerate(images)), detector))
     assert [frame.index for frame, _ in decided] == list(range(len(images)))
-    return [frame.index for frame, cut in decided if cut]
+    return [frame.index for frame, cut in decided if cut], list(detector.transitions)
+
+
+def cuts(images: Sequence[Image]) -> list[int]:
+    """Return the hard cuts of pictures without a gradual transition."""
+    hard, gradual = boundaries(images)
+    assert gradual == []
+    return hard
 
 
 def test_every_cut_is_found_at_its_frame(portraits: tuple[Image, Image]) -> None:
@@ -84,5 +93,41 @@ def test_a_shot_begins_after_black(portraits: tuple[Image, Image]) -> None:
     a, b = (crop(p, 0, 0.05, 1) for p in portraits)
     down, up = np.linspace(1, 0, 12), np.linspace(0, 1, 12)
     images = [(a * k).astype(np.uint8) for k in down] + [a * 0] * 4 + [(b * k).astype(np.uint8) for k in up]
-    found = cuts([a] * 10 + images + [b] * 10)
+    found, _ = boundaries([a] * 10 + images + [b] * 10)
     assert any(24 <= k <= 30 for k in found)
+
+
+def dissolve(a: Image, b: Image, share: float) -> Image:
+    return np.asarray(cv2.addWeighted(a, 1 - share, b, share, 0), np.uint8)
+
+
+def wipe(a: Image, b: Image, share: float) -> Image:
+    return np.hstack([b[:, : round(share * SIZE[0])], a[:, round(share * SIZE[0]) :]])
+
+
+def iris(a: Image, b: Image, share: float) -> Image:
+    y, x = np.indices(a.shape[:2]) - np.array(a.shape[:2]).reshape(2, 1, 1) / 2
+    return np.where((np.hypot(x, y) <= share * np.hypot(*a.shape[:2]) / 2)[..., None], b, a)
+
+
+@pytest.mark.parametrize("length", [8, 16, 30])
+@pytest.mark.parametrize("kind", [dissolve, wipe, iris])
+def test_a_gradual_transition_is_found_in_its_middle(
+    portraits: tuple[Image, Image], kind: Callable[[Image, Image, float], Image], length: int
+) -> None:
+    a, b = (crop(p, 0, 0.05, 1) for p in portraits)
+    between = [kind(a, b, (k + 1) / (length + 1)) for k in range(length)]
+    hard, gradual = boundaries(noisy(a, 50) + between + noisy(b, 50, seed=1))
+    assert hard == [0]
+    assert len(gradual) == 1
+    assert abs(gradual[0] - (50 + length / 2)) <= 3 + length / 6
+
+
+def test_transitions_before_and_after_a_cut(portraits: tuple[Image, Image]) -> None:
+    a, b = (crop(p, 0, 0.05, 1) for p in portraits)
+    there = [dissolve(a, b, (k + 1) / 11) for k in range(10)]
+    images = noisy(a, 40) + there + noisy(b, 40, seed=1)
+    hard, gradual = boundaries(images + images)
+    assert hard == [0, 90]
+    assert len(gradual) == 2
+    assert gradual[1] - gradual[0] == 90

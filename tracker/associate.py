@@ -101,6 +101,18 @@ class Tracklet:
         for rows in (self.boxes, self.scores, self.sources, self.landmarks):
             del rows[keep:]
 
+    def within(self, first: int, end: int) -> Tracklet | None:
+        """Return the part in the frames ``first`` to ``end`` - 1, or None if there is none; all of it is itself."""
+        if first <= self.first_frame and self.end_frame <= end:
+            return self
+        begin, stop = max(first, self.first_frame), min(end, self.end_frame)
+        if begin >= stop:
+            return None
+        part = Tracklet(self.number, begin, self.follows if begin == self.first_frame else None, rivals=self.rivals)
+        for row in range(begin - self.first_frame, stop - self.first_frame):
+            part.add(self.boxes[row], self.scores[row], self.sources[row], self.landmarks[row])
+        return part
+
     def box_at(self, frame: int) -> Float32 | None:
         """Return the box in ``frame``, or None outside the tracklet."""
         row = frame - self.first_frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,10 +96,20 @@ def _thumbnail(candidate: Candidate) -> Image:
     return np.asarray(cv2.resize(candidate.patch, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def with_one_picture(views: Sequence[View]) -> list[View]:
-    """Return the views with the thumbnail of the best one alone: those of an hour would fill the memory."""
-    best = max(range(len(views)), key=lambda row: views[row].quality, default=-1)
-    return [view if row == best else replace(view, thumbnail=_NO_PICTURE) for row, view in enumerate(views)]
+def with_one_picture(views: Sequence[View], boundaries: Sequence[int] = ()) -> list[View]:
+    """Return the views with the thumbnail of the best one alone: those of an hour would fill the memory.
+
+    Args:
+        views: The views of one face.
+        boundaries: Rising frames; between two of them one view keeps its thumbnail.
+    """
+    best: dict[int, int] = {}
+    for row, view in enumerate(views):
+        part = bisect_right(boundaries, view.frame)
+        if part not in best or view.quality > views[best[part]].quality:
+            best[part] = row
+    kept = set(best.values())
+    return [view if row in kept else replace(view, thumbnail=_NO_PICTURE) for row, view in enumerate(views)]
 
 
 def template(views: Sequence[View]) -> Float32:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from tracker.keyframes import Candidate, KeyframeSelector, cut_patch
 from tracker.link import join, link
 from tracker.options import TrackingOptions, options_for
 from tracker.protocols import Detector, Embedder, EmotionModel, ScalableDetector
-from tracker.shots import mark_shots
+from tracker.shots import ShotDetector, mark_shots
 from tracker.types import Detections, Expressions, Frame, Image, Keyframes, Statistics, Track, TrackingResult
 from tracker.video import Video, open_video
 
@@ -77,14 +78,14 @@ def track_video(
     advance: Callable[[int], None] | None = None,
 ) -> TrackingResult:
     """Return the tracks of the faces in an open video, see `track_faces`."""
-    options, clock = options or TrackingOptions(), Clock()
+    options, clock, shots = options or TrackingOptions(), Clock(), ShotDetector()
     timestamps = []
     with (
         ThreadPoolExecutor(_workers(loaded.detector), "detector") as pool,
         ThreadPoolExecutor(1, "expressions") as side,
     ):
-        run = _Run(loaded, options, clock, video, pool, _sampler(loaded, options, clock, side))
-        for frame, cut, found in _detected_ahead(_with_cuts(video, clock), run):
+        run = _Run(loaded, options, clock, video, pool, _sampler(loaded, options, clock, side), shots)
+        for frame, cut, found in _detected_ahead(_with_cuts(video, shots, clock), run):
             timestamps.append(frame.timestamp)
             run.step(frame, cut, found)
             if advance:
@@ -140,9 +141,9 @@ def _workers(detector: Detector) -> int:
     return min(4, os.cpu_count() or 1) if getattr(detector, "concurrent", False) else 1
 
 
-def _with_cuts(video: Video, clock: Clock) -> Iterator[tuple[Frame, bool]]:
+def _with_cuts(video: Video, detector: ShotDetector, clock: Clock) -> Iterator[tuple[Frame, bool]]:
     """Yield the frames, each with whether a shot begins with it."""
-    yield from clock.timed("decode and shots", mark_shots(video))
+    yield from clock.timed("decode and shots", mark_shots(video, detector))
 
 
 def _detected_ahead(
@@ -168,8 +169,10 @@ class _Run:
         video: Video,
         pool: ThreadPoolExecutor,
         sampler: Sampler | None,
+        boundaries: ShotDetector,
     ) -> None:
         self.shots: list[int] = []
+        self._boundaries = boundaries
         self._models, self._options, self._clock, self._pool = loaded, options, clock, pool
         self._sampler = sampler
         self._fps = video.info.fps or 25.0
@@ -260,45 +263,66 @@ class _Run:
         self._embeddings += len(waiting)
         views = embed(self._models, [candidate for _, candidate in waiting], clock=self._clock)
         for (number, _), view in zip(waiting, views, strict=True):
-            self._views[number] = with_one_picture([*self._views[number], view])
+            self._views[number] = with_one_picture([*self._views[number], view], self._boundaries.transitions)
 
     # -- the end of a shot --------------------------------------------------------------------------------------------
 
     def end_shot(self) -> None:
-        """End the running shot: drop what was spurious, join what is one face."""
+        """End what runs since the last cut: drop what was spurious, join what is one face.
+
+        Shots that gradual transitions divide it into are known only now; a face that runs on through one is two tracks.
+        """
         if not self.shots:
             return
-        if self._sampler is not None:
-            self._sampler.flush()
-        tracklets = [t for t in self._associator.finish() if self._single or t.hits > 1 or t.follows is not None]
-        for tracklet in tracklets:
+        tracklets = self._associator.finish()
+        self._finish_keyframes(tracklets)
+        samples = self._samples(tracklets)
+        cut = self.shots.pop()
+        starts = [cut, *(frame for frame in self._boundaries.transitions if frame > cut)]
+        for first, end in pairwise([*starts, sys.maxsize]):
+            self.shots.append(first)
+            parts = [part for tracklet in tracklets if (part := tracklet.within(first, end)) is not None]
+            self._end_part(parts, samples)
+        self._selectors.clear()
+        self._views.clear()
+
+    def _finish_keyframes(self, tracklets: Sequence[Tracklet]) -> None:
+        for tracklet in filter(self._is_seen, tracklets):
             if tracklet.number in self._selectors:
                 released = self._selectors[tracklet.number].flush()
                 self._waiting += [(tracklet.number, candidate) for candidate in released]
         self._embed()
-        for chain in self._linked(tracklets):
+
+    def _samples(self, tracklets: Sequence[Tracklet]) -> dict[int, Expressions]:
+        """Return the samples of expressions of each tracklet by its number."""
+        if self._sampler is None:
+            return {}
+        self._sampler.flush()
+        samples = {tracklet.number: self._sampler.release(tracklet.number) for tracklet in tracklets}
+        self._sampler.forget()
+        return samples
+
+    def _end_part(self, tracklets: Sequence[Tracklet], samples: Mapping[int, Expressions]) -> None:
+        """Make tracks of the tracklets of one shot."""
+        seen = [tracklet for tracklet in tracklets if self._is_seen(tracklet)]
+        views = {tracklet.number: self._views_of(tracklet) for tracklet in seen}
+        for chain in self._linked(seen, views):
             whole = join(chain)
             if self._single or self._is_sure(whole):
-                views = [view for tracklet in chain for view in self._views.get(tracklet.number, [])]
-                track = _to_track(len(self.shots) - 1, whole, views, self._expressions(chain))
+                own = [view for tracklet in chain for view in views[tracklet.number]]
+                track = _to_track(len(self.shots) - 1, whole, own, _expressions(chain, samples))
                 self._finished.append((whole.number, track))
-        self._selectors.clear()
-        self._views.clear()
-        if self._sampler is not None:
-            self._sampler.forget()
 
-    def _expressions(self, chain: Sequence[Tracklet]) -> Expressions:
-        """Return the samples of a chain, but for those in tails of flow that have been dropped."""
-        if self._sampler is None:
-            return Expressions.empty()
-        samples = [self._sampler.release(tracklet.number) for tracklet in chain]
-        return Expressions.concatenate(
-            part[(part.frames >= tracklet.first_frame) & (part.frames < tracklet.end_frame)]
-            for part, tracklet in zip(samples, chain, strict=True)
-        )
+    def _is_seen(self, tracklet: Tracklet) -> bool:
+        """Return whether a face was seen more than once, or goes on from one that was; a still picture is one frame."""
+        return self._single or tracklet.hits > 1 or tracklet.follows is not None
 
-    def _linked(self, tracklets: Sequence[Tracklet]) -> list[list[Tracklet]]:
-        templates = {number: template(views) for number, views in self._views.items()}
+    def _views_of(self, tracklet: Tracklet) -> list[View]:
+        views = self._views.get(tracklet.number, [])
+        return [view for view in views if tracklet.first_frame <= view.frame < tracklet.end_frame]
+
+    def _linked(self, tracklets: Sequence[Tracklet], views: Mapping[int, Sequence[View]]) -> list[list[Tracklet]]:
+        templates = {number: template(rows) for number, rows in views.items() if rows}
         same_face = self._models.embedder.same_face
         with self._clock("linking"):
             return link(tracklets, templates, same_face=same_face, fps=self._fps, options=self._options.linking)
@@ -334,6 +358,14 @@ class _Run:
             embeddings=self._embeddings,
             face_frames=sum(len(track) for _, track in self._finished),
         )
+
+
+def _expressions(chain: Sequence[Tracklet], samples: Mapping[int, Expressions]) -> Expressions:
+    """Return the samples of a chain, but for those in tails of flow that have been dropped."""
+    parts = [(samples.get(tracklet.number, Expressions.empty()), tracklet) for tracklet in chain]
+    return Expressions.concatenate(
+        part[(part.frames >= tracklet.first_frame) & (part.frames < tracklet.end_frame)] for part, tracklet in parts
+    )
 
 
 def _to_track(shot: int, whole: Tracklet, views: Sequence[View], expressions: Expressions) -> Track:
