@@ -24,6 +24,9 @@ WINDOWS = (12, 24, 40)
 PLATEAU = 4
 """Frames at both ends of a window that have to show the one and the other picture: a flash lasts no longer."""
 
+PATIENCE = 12
+"""Frames without a transition after which one is over; a slow one looks like several."""
+
 _LONG_SIDE = 64
 _SEARCH = 0.19
 _CELLS = (3, 4)
@@ -109,6 +112,7 @@ class TransitionDetector:
         self._sketches: deque[_Sketch] = deque(maxlen=max(WINDOWS) + 1)
         self._count = 0
         self._best: tuple[float, int] | None = None
+        self._since_hit = 0
         self._found: list[int] = []
 
     @property
@@ -124,21 +128,21 @@ class TransitionDetector:
         self._count += 1
         hits = [hit for window in WINDOWS if (hit := self._hit(window)) is not None]
         if hits:
-            self._best = min([*hits, self._best] if self._best else hits)
-        elif self._best:
+            self._best, self._since_hit = min([*hits, self._best] if self._best else hits), 0
+        self._since_hit += 1
+        if self._since_hit > PATIENCE:
             self._keep()
 
     def finish(self) -> None:
         """End the shot: what is under way is found, and the frames before are forgotten."""
-        if self._best:
-            self._keep()
+        self._keep()
         self._sketches.clear()
 
     def _keep(self) -> None:
-        residual_and_frame, self._best = self._best, None
-        if residual_and_frame is None:
+        if self._best is None:
             return
-        self._found.append(residual_and_frame[1])
+        self._found.append(self._best[1])
+        self._best = None
         self._sketches.clear()
 
     def _hit(self, window: int) -> tuple[float, int] | None:
@@ -151,7 +155,7 @@ class TransitionDetector:
         if _share_changed(first, last) < self._changed:
             return None
         shares, residual = _along([sketch.pixels for sketch in list(self._sketches)[-1 - window :]])
-        whole = max(shares[:PLATEAU]) < 0.25 and min(shares[-PLATEAU:]) > 0.75
+        whole = max(shares[:PLATEAU]) < 0.1 and min(shares[-PLATEAU:]) > 0.9
         middle = self._count - 1 - window + int(np.argmax(shares >= 0.5))
         return (residual, middle) if whole and residual <= self._residual else None
 
