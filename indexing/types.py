@@ -107,7 +107,7 @@ class TrackEmbeddings:
         track_keys: ``(N,)`` int64 `TrackRecord.key` of each.
         frames: ``(N,)`` int32 frame indices.
         qualities: ``(N,)`` float32 in [0, 1].
-        vectors: ``(N, D)`` float32 rows of unit length; ``(0, 0)`` when there is none.
+        vectors: ``(N, D)`` float32 rows, see `tracker.protocols.Embedder`; ``(0, 0)`` when there is none.
         model_id: The embedder that made them; None when there is none.
 
     Example:

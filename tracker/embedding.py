@@ -64,7 +64,7 @@ class View:
     Attributes:
         frame: Index of its frame.
         quality: See `tracker.align.quality`.
-        embedding: ``(D,)`` float32 of unit length.
+        embedding: ``(D,)`` float32, see `tracker.protocols.Embedder`.
         thumbnail: ``(H, W, 3)`` uint8 BGR, at most `THUMBNAIL_SIDE` a side.
     """
 

@@ -107,11 +107,15 @@ class Embedder(Protocol):
 
     @property
     def same_face(self) -> float:
-        """Cosine above which two fair views are the same person (about one false match in a thousand)."""
+        """Similarity above which two fair views are the same person (about one false match in a thousand)."""
         ...
 
     def embed(self, crops: Sequence[Image]) -> Float32:
-        """Return ``(N, dimension)`` float32 rows of unit length for N crops of ``template.size`` squared, BGR."""
+        """Return ``(N, dimension)`` float32 rows for N crops of ``template.size`` squared, BGR.
+
+        The dot product of two is their similarity. Rows are of unit length, or near it where the model says by the
+        length how much a face tells.
+        """
         ...
 
 

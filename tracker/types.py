@@ -166,7 +166,7 @@ class Keyframes:
     Attributes:
         frames: ``(K,)`` int32 frame indices, rising.
         qualities: ``(K,)`` float32 in [0, 1], see `tracker.align.quality`.
-        embeddings: ``(K, D)`` float32 rows of unit length.
+        embeddings: ``(K, D)`` float32 rows, see `tracker.protocols.Embedder`.
     """
 
     frames: Int32
