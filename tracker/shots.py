@@ -97,9 +97,9 @@ class TransitionDetector:
     them is nearly the one, the other, or a mixture: its distance from the straight line between the two, in the space
     of pixels, is small. A pan or a person who moves shows what neither of the ends shows, and lies far from it.
 
-    Of 430 dissolves, wipes, pushes, irises and zooms of 6 to 30 frames between parts of real clips 378 were found, one
-    was found that was none, and none in the clips themselves, where unrelated pictures lie 0.38 or more from the line.
-    Long pushes are missed the most, as they look like pans.
+    Of transitions of 6 to 30 frames made of parts of real clips, 75 of 80 dissolves, 84 of 89 irises, 72 of 89 wipes,
+    72 of 86 zooms and 43 of 86 pushes (which look like pans) were found; none was found where there is none, and
+    unrelated pictures of one shot lie 0.38 or more from the line.
 
     Args:
         unrelated: Correlation below which two pictures have nothing in common, at the best shift.
