@@ -1,6 +1,9 @@
 """What people say holds: through new videos, clustering anew and forgetting; and each word can be taken back."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from matplotlib.cbook import get_sample_data
 from skimage import data
 
-from indexing import gallery
+from indexing import gallery, identities
 from indexing.corrections import Entry, sharing_a_frame
 from indexing.index import load_or_rebuild
 from indexing.pipeline import identify, process, recluster, reembed
@@ -29,6 +32,7 @@ from tracker.errors import FacetrackError
 from tracker.models.dlib_onnx import DlibEmbedder
 
 ADA, BOB, EVA = 1, 2, 3
+B_MP4 = make_result("films/b.mp4").video.content_hash
 
 
 @pytest.fixture
@@ -50,8 +54,10 @@ def names(store: Store) -> dict[int, str | None]:
     return {identity.identity_id: identity.name for identity in store.identities(include_empty=True)}
 
 
-def state(store: Store) -> tuple[dict[int, int | None], list[Identity]]:
-    return owners(store), store.identities(include_empty=True)
+def state(store: Store) -> tuple[dict[int, tuple[int | None, float | None]], list[Identity]]:
+    """Return all that a taking back has to bring back: whose each track is, with what confidence, and the people."""
+    tracks = {record.key: (record.identity_id, record.confidence) for record in store.track_records()}
+    return tracks, store.identities(include_empty=True)
 
 
 def bytes_on_disk(store: Store) -> bytes:
@@ -300,6 +306,78 @@ def test_tracks_of_a_person_who_is_taken_back_find_another(store: Store) -> None
     assert new not in names(store)
 
 
+def test_a_verb_that_fails_in_the_middle_was_never_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = state(store)
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("indexing.identities.assign", fail)
+    for verb, *arguments in ((gallery.merge, ADA, EVA), (gallery.split, ADA, [4]), (gallery.not_, ADA, [4])):
+        with pytest.raises(KeyboardInterrupt):
+            verb(store, *arguments)
+        assert (state(store), store.log()) == (before, [])
+
+
+DIE_IN_THE_MIDDLE = """
+import os, sys
+from indexing import gallery, identities
+from indexing.store import Store
+identities.assign = lambda *_, **__: os._exit(7)
+gallery.not_(Store(sys.argv[1]), 1, [4])
+"""
+
+
+def test_a_process_that_dies_in_the_middle_of_a_verb_has_said_nothing(store: Store) -> None:
+    before = state(store)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", DIE_IN_THE_MIDDLE, str(store.path)]
+    assert subprocess.run(command, env=environment, timeout=120, check=False).returncode == 7
+    assert (state(store), store.log()) == (before, [])
+    gallery.not_(store, ADA, [4])
+    assert owners(store)[4] != ADA
+
+
+def test_every_confidence_comes_back(store: Store) -> None:
+    before = state(store)
+    gallery.name(store, ADA, "Ada")
+    named = state(store)
+    assert named[0] != before[0]
+    gallery.merge(store, "Ada", EVA)
+    assert {told for owner, told in state(store)[0].values() if owner == ADA} == {1.0}
+    gallery.undo(store)
+    assert state(store) == named
+    gallery.undo(store)
+    assert state(store) == before
+
+
+def test_a_confidence_that_changed_since_is_kept(store: Store) -> None:
+    gallery.confirm(store, ADA)
+    store.assign([(ADA, [4])], confidences={4: 0.25}, among=[4])
+    gallery.undo(store)
+    told = {record.key: record.confidence for record in store.track_records()}
+    assert told[4] == 0.25
+    assert told[1] != 1.0
+
+
+def test_what_is_said_while_people_are_found_anew_holds(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    thought = 0
+    clustered = identities.recluster
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        nonlocal thought
+        thought += 1
+        if thought == 1:
+            with Store(store.path) as other:
+                gallery.not_(other, ADA, [4])
+        return clustered(*arguments, **options)
+
+    monkeypatch.setattr("indexing.identities.recluster", slowly)
+    recluster(store)
+    assert thought == 2
+    assert owners(store)[4] != ADA
+
+
 # ---- tracks that go and come
 
 
@@ -329,6 +407,71 @@ def test_a_video_that_is_analysed_anew_keeps_its_people_and_what_was_said(store:
     assert store.verdicts().bans == {(last.key, BOB)}
     gallery.undo(store, 2)
     assert owners(store)[first.key] == ADA
+
+
+def test_what_was_said_holds_again_when_the_video_comes_back(store: Store) -> None:
+    gallery.name(store, BOB, "Bob")
+    gallery.assign(store, [4], "Bob")
+    gallery.not_(store, BOB, [6])
+    store.remove_video(2)
+    assert (store.verdicts().pins.get(4), len(store.absent_tracks())) == (None, 2)
+    store.add_video(make_result("films/c.mp4", [(0, 0, 9)]))
+    store.add_video(make_result("elsewhere/b.mp4", [(0, 0, 10), (1, 20, 50), (2, 40, 50)], content_hash=B_MP4))
+    identify(store)
+    first, _, last = store.track_records(4)
+    assert (first.identity_id, first.confidence) == (BOB, 1.0)
+    assert (last.key, BOB) in store.verdicts().bans
+    assert last.identity_id != BOB
+    assert store.absent_tracks() == []
+    recluster(store)
+    assert owners(store)[first.key] == BOB
+    gallery.undo(store, 2)
+    assert owners(store)[first.key] != BOB
+
+
+def test_it_holds_again_however_often_the_video_goes(store: Store) -> None:
+    gallery.assign(store, [4], BOB)
+    for video_id in (2, 3, 4):
+        store.remove_video(video_id)
+        store.add_video(make_result("films/b.mp4", [(0, 0, 10), (1, 20, 50), (2, 40, 50)]))
+        identify(store)
+    first = store.track_records(5)[0]
+    assert (first.identity_id, dict(store.verdicts().pins)) == (BOB, {first.key: BOB})
+
+
+def test_a_face_that_is_missed_once_is_remembered(store: Store) -> None:
+    gallery.assign(store, [4], BOB)
+    whole = make_result("films/b.mp4", [(0, 0, 10), (1, 20, 50), (2, 40, 50)])
+    store.add_video(replace(whole, tracks=whole.tracks[1:]), replace=True)
+    assert store.verdicts().pins == {}
+    store.add_video(whole, replace=True)
+    identify(store)
+    first = store.track_records(4)[0]
+    assert (first.first_frame, first.identity_id) == (0, BOB)
+
+
+def test_what_is_said_of_tracks_that_are_gone_can_still_contradict(store: Store) -> None:
+    gallery.confirm(store, ADA)
+    gallery.confirm(store, BOB)
+    store.remove_video(1)
+    with pytest.raises(FacetrackError, match=r"track 1 and track 2 of video 1 share frame 5"):
+        gallery.merge(store, ADA, BOB)
+
+
+def test_nothing_is_kept_of_tracks_of_which_nobody_speaks(store: Store) -> None:
+    gallery.assign(store, [4], BOB)
+    store.remove_video(2)
+    assert [record.key for record in store.absent_tracks()] == [4]
+    gallery.undo(store)
+    assert store.absent_tracks() == []
+
+
+def test_a_forgotten_person_leaves_no_place_behind(store: Store) -> None:
+    gallery.not_(store, BOB, [4])
+    store.remove_video(2)
+    assert [record.key for record in store.absent_tracks()] == [4]
+    store.forget(ADA)
+    assert (store.absent_tracks(), store.log()) == ([], [])
 
 
 def test_faces_elsewhere_are_nobodys_heirs(store: Store) -> None:
@@ -617,7 +760,8 @@ class GalleryMachine(RuleBasedStateMachine):
             entry = verb(self.store, *arguments, force=True)
         self.past.append((self.said, before, self.disturbed))
         self.said = self.said.heard(entry)
-        changed = {key: person for key, person in before[0].items() if owners(self.store)[key] != person}
+        now = owners(self.store)
+        changed = {key: person for key, (person, _) in before[0].items() if now[key] != person}
         assert entry.moved == changed
         pinned = [r for r in self.store.track_records() if r.key in self.said.pins]
         for a, b in sharing_a_frame(pinned):
