@@ -8,7 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.types import Expressions, Float32, Image, Keyframes, Reason, Source, Track, TrackingResult, VideoInfo
+from tracker.models.onnx import ARCFACE_TEMPLATE
+from tracker.types import (
+    Detections,
+    Expressions,
+    Float32,
+    Image,
+    Keyframes,
+    Reason,
+    Source,
+    Track,
+    TrackingResult,
+    VideoInfo,
+)
 
 Span = tuple[int, int, int]
 """Person, first frame, frame after the last one."""
@@ -152,3 +164,38 @@ def _keyframes(
 def _picture(person: int) -> Image:
     column = np.linspace(0, 200, 48, dtype=np.uint8)
     return np.stack(np.broadcast_arrays(column[:, None], column[None], np.uint8(40 * person % 256)), axis=2)
+
+
+class MiddleDetector:
+    """A detector for pictures that show one face in their middle, such as `portrait` paints."""
+
+    model_id = "fake-detector"
+
+    def detect(self, image: Image) -> Detections:
+        """Return the middle half of the picture."""
+        height, width = image.shape[:2]
+        return Detections([[width / 4, height / 4, 3 * width / 4, 3 * height / 4]], [0.9])
+
+
+class ShadeEmbedder:
+    """An embedder that knows the people of `portrait` by their shade; its vectors lie beside those of `make_track`."""
+
+    model_id = "fake-embedder"
+    dimension = 16
+    template = ARCFACE_TEMPLATE
+    same_face = 0.5
+
+    def embed(self, crops: Sequence[Image]) -> Float32:
+        """Return the vector of each person."""
+        people = [round(float(crop[..., 0].mean()) / SHADE) for crop in crops]
+        return np.stack([person_vector(person, self.dimension) for person in people])
+
+
+SHADE = 20
+
+
+def portrait(person: int, number: int) -> Image:
+    """Return a picture of a person, a different one for each number."""
+    picture = np.random.default_rng(number).integers(0, 255, (160, 160, 3), np.uint8)
+    picture[..., 0] = SHADE * person
+    return picture
