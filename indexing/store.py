@@ -334,6 +334,7 @@ class Store:
         *,
         gap: float = APPEARANCE_GAP,
         ignored: bool = False,
+        min_quality: float = 0.0,
     ) -> list[Appearance]:
         """Return who is seen when, by video, start and identity; nobody appears in a photograph that was enrolled.
 
@@ -342,13 +343,14 @@ class Store:
             video_id: One video; None: all.
             gap: Seconds; shorter gaps (and equal ones) between the tracks of an identity are closed.
             ignored: Those of people who are ignored too.
+            min_quality: Least quality of a track.
         """
         with self._read() as session:
             photographs = set(session.scalars(select(Video.id).where(Video.enrolled)))
             hidden = set() if ignored or identity_id is not None else _ignored(session)
         records = self.track_records(video_id, identity_id)
         seen = [r for r in records if r.video_id not in photographs and r.identity_id not in hidden]
-        return timeline.appearances(seen, gap=gap)
+        return timeline.appearances([r for r in seen if r.quality >= min_quality], gap=gap)
 
     def assign(
         self,
@@ -412,7 +414,7 @@ class Store:
                 return identity
             if identity.name is not None and identity.name.casefold() == text.strip().casefold():
                 return identity
-        raise self._unknown("person", text, [identity.label for identity in self.identities()])
+        raise self._unknown("person", text, [one.label for one in self.identities() if not one.ignored])
 
     # ---- what people said
 
@@ -521,39 +523,48 @@ class Store:
 
     # ---- emotions
 
-    def emotion_curves(self, identity_id: int | None = None, video_id: int | None = None) -> list[EmotionCurve]:
+    def emotion_curves(
+        self, identity_id: int | None = None, video_id: int | None = None, *, ignored: bool = False
+    ) -> list[EmotionCurve]:
         """Return what identities show over time, smoothed, by video and identity; see `indexing.emotions.smooth`.
 
         Args:
-            identity_id: One identity; None: all that are not ignored.
+            identity_id: One identity, ignored or not; None: all.
             video_id: One video; None: all.
+            ignored: Of people who are ignored too.
         """
         with self._read() as session:
-            hidden = set() if identity_id is not None else _ignored(session)
+            hidden = set() if ignored or identity_id is not None else _ignored(session)
             return [row for row in emotion_rows.curves(session, identity_id, video_id) if row.identity_id not in hidden]
 
-    def episodes(self, identity_id: int | None = None, video_id: int | None = None) -> list[Episode]:
+    def episodes(
+        self, identity_id: int | None = None, video_id: int | None = None, *, ignored: bool = False
+    ) -> list[Episode]:
         """Return the episodes by video, identity and time; see `indexing.emotions.episodes`.
 
         Args:
-            identity_id: One identity; None: all that are not ignored.
+            identity_id: One identity, ignored or not; None: all.
             video_id: One video; None: all.
+            ignored: Of people who are ignored too.
         """
         with self._read() as session:
-            hidden = set() if identity_id is not None else _ignored(session)
+            hidden = set() if ignored or identity_id is not None else _ignored(session)
             return [
                 row for row in emotion_rows.episodes(session, identity_id, video_id) if row.identity_id not in hidden
             ]
 
-    def emotion_summaries(self, identity_id: int | None = None, video_id: int | None = None) -> list[EmotionSummary]:
+    def emotion_summaries(
+        self, identity_id: int | None = None, video_id: int | None = None, *, ignored: bool = False
+    ) -> list[EmotionSummary]:
         """Return what identities show all in all, by video and identity; see `indexing.emotions.summary`.
 
         Args:
-            identity_id: One identity; None: all that are not ignored.
+            identity_id: One identity, ignored or not; None: all.
             video_id: One video; None: all.
+            ignored: Of people who are ignored too.
         """
         with self._read() as session:
-            hidden = set() if identity_id is not None else _ignored(session)
+            hidden = set() if ignored or identity_id is not None else _ignored(session)
             return [
                 row for row in emotion_rows.summaries(session, identity_id, video_id) if row.identity_id not in hidden
             ]
