@@ -912,8 +912,4 @@ class GalleryMachine(RuleBasedStateMachine):
 
 
 TestGalleryInAnyOrder = GalleryMachine.TestCase
-TestGalleryInAnyOrder.settings = settings(
-    max_examples=int(os.environ.get("FACETRACK_EXAMPLES", "25")),
-    stateful_step_count=int(os.environ.get("FACETRACK_STEPS", "15")),
-    deadline=None,
-)
+TestGalleryInAnyOrder.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
