@@ -127,7 +127,7 @@ def _draw_answer(axes: Sequence[Axes], store: Store, answer: Answer) -> None:
     note = f"{left_out} more not shown" if left_out > 0 else "" if answer.found else "nobody found"
     _face(axes[0], _cut(answer.probe.thumbnail), f"{plain(answer.probe.path.name, 18)}\n{note}", INK)
     for ax, found in zip(axes[1:], answer.found, strict=False):
-        caption = f"{plain(found.label, 16)}\n{found.match.probability:.0%} · {found.match.similarity:.2f}"
+        caption = f"{plain(found.label, 16)}\n{found.match.probability:.0%} · FAR {found.far:.0e}"
         _face(ax, square(store.thumbnail(found.match.track_key)), caption, color(found.match.identity_id))
 
 
