@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +46,11 @@ def make_result(
     is_image: bool = False,
     settings: dict[str, object] | None = None,
     emotion_every: int = 0,
+    quality: float = 1.0,
 ) -> TrackingResult:
     """Return a result with one track for each of ``spans``, all embeddings of a person within ``noise``.
+
+    The qualities of the keyframes lie between 0.3 and 1 times ``quality``.
 
     The content hash is that of the path unless it is given; frame ``i`` is shown at ``i / fps``. With
     ``emotion_every`` each so many frames of a track carry an expression, see `make_expressions`.
@@ -71,6 +75,7 @@ def make_result(
                 noise=noise,
                 thumbnail=thumbnails,
                 emotion_every=emotion_every,
+                quality=quality,
             )
             for number, span in enumerate(ordered)
         ),
@@ -92,12 +97,14 @@ def make_track(
     noise: float = 0.05,
     thumbnail: bool = True,
     emotion_every: int = 0,
+    quality: float = 1.0,
 ) -> Track:
     """Return the track of one person: a box that wanders, mostly detected, with landmarks where it is."""
     person, first, end = span
     count = end - first
     sources = np.where(np.arange(count) % 3 == 2, Source.FLOW, Source.DETECTED).astype(np.uint8)
     boxes = _boxes(count, rng)
+    views = _keyframes(person, first, count, rng, dimension=dimension, wanted=keyframes, noise=noise)
     return Track(
         track_id=number,
         shot=int(np.searchsorted(shots, first, side="right")) - 1,
@@ -106,7 +113,7 @@ def make_track(
         scores=rng.uniform(0.5, 1, count).astype(np.float32),
         sources=sources,
         landmarks=_landmarks(boxes, sources),
-        keyframes=_keyframes(person, first, count, rng, dimension=dimension, wanted=keyframes, noise=noise),
+        keyframes=replace(views, qualities=views.qualities * np.float32(quality)),
         thumbnail=_picture(person) if thumbnail else np.zeros((0, 0, 3), np.uint8),
         expressions=make_expressions(first, end, every=emotion_every) if emotion_every else Expressions.empty(),
     )

@@ -31,6 +31,7 @@ from indexing.types import Identity
 from tracker import weights
 from tracker.errors import FacetrackError
 from tracker.models.dlib_onnx import DlibEmbedder
+from tracker.types import TrackingResult
 
 ADA, BOB, EVA = 1, 2, 3
 B_MP4 = make_result("films/b.mp4").video.content_hash
@@ -684,14 +685,14 @@ class GalleryMachine(RuleBasedStateMachine):
         # Before each entry that can be undone: what was said, how all was, and how often else something had changed.
         self.past: list[tuple[Said, Any, int]] = []
         self.disturbed = 0
-        self.results: dict[str, list[tuple[int, int, int]]] = {}
+        self.results: dict[str, Callable[..., TrackingResult]] = {}
         # Of each removed video the tracks by number: the key, and whose it was.
         self.absent: dict[str, dict[int, tuple[int, int | None]]] = {}
         self.ids: set[int] = set()
         self.forced: set[frozenset[int]] = set()
         self.added = self.given = 0
-        self.add([0, 1], 30)
-        self.add([0, 2], 30)
+        self.add([0, 1], 30, 1.0)
+        self.add([0, 2], 30, 1.0)
 
     def teardown(self) -> None:
         self.store.close()
@@ -699,13 +700,18 @@ class GalleryMachine(RuleBasedStateMachine):
 
     # -- what changes without a word
 
-    @rule(people=st.lists(st.integers(0, 3), min_size=1, max_size=4), step=st.sampled_from([4, 10, 30]))
-    def add(self, people: list[int], step: int) -> None:
+    @rule(
+        people=st.lists(st.integers(0, 3), min_size=1, max_size=4),
+        step=st.sampled_from([4, 10, 30]),
+        quality=st.sampled_from([0.02, 1.0]),
+    )
+    def add(self, people: list[int], step: int, quality: float) -> None:
         self.added += 1
         self.disturbed += 1
-        spans = [(person, n * step, n * step + 12) for n, person in enumerate(people)]
-        self.results[f"{self.added}.mp4"] = spans
-        self.store.add_video(make_result(f"{self.added}.mp4", spans, frames=140, noise=0.1))
+        length = 12 if quality == 1 else 8  # the poor and short ones may stay unknown
+        spans = [(person, n * step, n * step + length) for n, person in enumerate(people)]
+        self.results[f"{self.added}.mp4"] = partial(make_result, spans=spans, frames=140, noise=0.1, quality=quality)
+        self.store.add_video(self.results[f"{self.added}.mp4"](f"{self.added}.mp4"))
         identify(self.store)
 
     @precondition(lambda self: self.store.videos())
@@ -716,8 +722,7 @@ class GalleryMachine(RuleBasedStateMachine):
         here = [record.identity_id for record in before]
         self.added += 1
         self.disturbed += 1
-        spans = self.results[video.path.name]
-        again = make_result(video.path.name, spans, frames=140, noise=0.1, settings={"detect_every": self.added})
+        again = self.results[video.path.name](video.path.name, settings={"detect_every": self.added})
         video_id = self.store.add_video(again, replace=True)
         after = self.store.track_records(video_id)
         numbers = {record.track_id: record.key for record in after}
@@ -745,7 +750,7 @@ class GalleryMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.absent)))
         gone = self.absent.pop(name)
         self.disturbed += 1
-        video_id = self.store.add_video(make_result(name, self.results[name], frames=140, noise=0.1))
+        video_id = self.store.add_video(self.results[name](name))
         now = {record.track_id: record.key for record in self.store.track_records(video_id)}
         self.translate({key: now[number] for number, (key, _) in gone.items()})
         identify(self.store)
