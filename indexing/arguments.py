@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from indexing.presence import Scope
+    from indexing.store import Store
 
 Database = Annotated[Path, typer.Option("--db", envvar="FACETRACK_DB", help="The database.", metavar="FILE")]
 OwnDetector = Annotated[str | None, typer.Option("--detector", help="Default: the database's.", metavar="MODEL")]
@@ -26,4 +31,19 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Reason = Annotated[str | None, typer.Option(help="Why, for the log.", metavar="TEXT")]
 Force = Annotated[bool, typer.Option("--force", help="Although it contradicts what was said or seen.")]
 Who = Annotated[str, typer.Argument(help="Id, Person 3, or a name.", metavar="PERSON")]
-Tracks = Annotated[list[int], typer.Argument(help="Keys of tracks, as appearances --json tells.", metavar="TRACK...")]
+Tracks = Annotated[list[int], typer.Argument(help="Keys of tracks, as appearances tells.", metavar="TRACK...")]
+Ignored = Annotated[bool, typer.Option("--ignored", help="People who are ignored, too.")]
+InVideos = Annotated[list[str] | None, typer.Option("--video", help="Look in this video only.", metavar="VIDEO")]
+Start = Annotated[float, typer.Option("--from", help="Seconds from which on.", metavar="SECONDS")]
+End = Annotated[float, typer.Option("--to", help="Seconds before which.", metavar="SECONDS")]
+MinQuality = Annotated[float, typer.Option(min=0, max=1, help="Least quality of a track.", metavar="0..1")]
+
+
+def scope(
+    store: Store, videos: Sequence[str] | None, start: float, end: float, min_quality: float, *, ignored: bool
+) -> Scope:
+    """Return where to look, as these options say it."""
+    from indexing.presence import Scope
+
+    ids = frozenset(store.resolve_video(name).video_id for name in videos) if videos else None
+    return Scope(ids, start, end, min_quality, ignored)

@@ -21,11 +21,17 @@ from indexing.arguments import (
     AsJson,
     Clusterer,
     Database,
+    End,
     Far,
+    Ignored,
+    InVideos,
+    MinQuality,
     ModelsDir,
     OwnDetector,
     OwnEmbedder,
+    Start,
     Yes,
+    scope,
 )
 from indexing.gallery_commands import register
 from tracker.errors import FacetrackError
@@ -193,7 +199,7 @@ def _finish(watcher: Watcher, profile: bool) -> None:
 @app.command()
 def people(
     db: Database = Path("facetrack.db"),
-    ignored: Annotated[bool, typer.Option("--ignored", help="Those who are ignored, too.")] = False,
+    ignored: Ignored = False,
     as_json: AsJson = False,
 ) -> None:
     """List the people, by screen time."""
@@ -208,13 +214,14 @@ def people(
 def appearances(
     which: Annotated[str, typer.Argument(help="A person (id or name) or a video.", metavar="PERSON|VIDEO")],
     db: Database = Path("facetrack.db"),
+    ignored: Ignored = False,
     as_json: AsJson = False,
 ) -> None:
-    """List when a person, or who in a video, is seen: intervals [start, end)."""
+    """List when a person, or who in a video, is seen: intervals [start, end), and the tracks that corrections name."""
     from indexing import console, report
 
     with indexing.Store(db, must_exist=True) as store:
-        rows = report.appearance_rows(store, report.appearances_of(store, which))
+        rows = report.appearance_rows(store, report.appearances_of(store, which, ignored=ignored))
     _print_json(rows) if as_json else console.appearances(rows)
 
 
@@ -228,11 +235,11 @@ def search(
         tuple[str, float, float, float] | None,
         typer.Option(help="Search for the face at a point of a video.", metavar="VIDEO SECONDS X Y"),
     ] = None,
-    video: Annotated[list[str] | None, typer.Option(help="Look in this video only.", metavar="VIDEO")] = None,
-    start: Annotated[float, typer.Option("--from", help="Seconds from which on.", metavar="SECONDS")] = 0.0,
-    end: Annotated[float, typer.Option("--to", help="Seconds before which.", metavar="SECONDS")] = inf,
-    min_quality: Annotated[float, typer.Option(min=0, max=1, help="Least quality of a track.", metavar="0..1")] = 0.0,
-    ignored: Annotated[bool, typer.Option("--ignored", help="Find people who are ignored too.")] = False,
+    video: InVideos = None,
+    start: Start = 0.0,
+    end: End = inf,
+    min_quality: MinQuality = 0.0,
+    ignored: Ignored = False,
     db: Database = Path("facetrack.db"),
     far: Annotated[float, typer.Option(help="False accept rate, 1e-6 to 0.1.", metavar="RATE")] = 1e-3,
     as_json: AsJson = False,
@@ -245,14 +252,12 @@ def search(
     """Search for every face in reference pictures, for a person, a track, or a face in a video."""
     from indexing import console, report
     from indexing import search as lookup
-    from indexing.presence import Scope
 
     _check_one(pictures, person, track, at)
     errors: list[FacetrackError] = []
     models: dict[str, Any] = {"detector": detector, "embedder": embedder, "models_dir": models_dir}
     with indexing.Store(db, must_exist=True) as store:
-        ids = frozenset(store.resolve_video(name).video_id for name in video) if video else None
-        where: dict[str, Any] = {"far": far, "scope": Scope(ids, start, end, min_quality, ignored)}
+        where: dict[str, Any] = {"far": far, "scope": scope(store, video, start, end, min_quality, ignored=ignored)}
         if pictures:
             answers = lookup.search(store, pictures, one_person=together, **where, **models, on_error=errors.append)
         elif person is not None:
@@ -299,6 +304,7 @@ def export(
         str, typer.Option("--output", "-o", help="A file, a folder for one file a video, or - .", metavar="FILE")
     ] = "-",
     known: Annotated[bool, typer.Option("--list", help="List the formats and exit.")] = False,
+    ignored: Ignored = False,
     db: Database = Path("facetrack.db"),
 ) -> None:
     """Export faces, emotions and appearances in the formats of the field."""
@@ -311,11 +317,12 @@ def export(
     _check_selection(which, everything)
     with indexing.Store(db, must_exist=True) as store:
         videos, identity_id = (store.videos(), None) if everything else select(store, which or [])
+        chosen: dict[str, Any] = {"format": format, "identity_id": identity_id, "ignored": ignored}
         if output == "-":
-            write(store, videos, sys.stdout, format=format, identity_id=identity_id)
+            write(store, videos, sys.stdout, **chosen)
             sys.stdout.flush()
         else:
-            export_to(store, videos, Path(output), format=format, identity_id=identity_id)
+            export_to(store, videos, Path(output), **chosen)
 
 
 def _check_selection(which: Sequence[str] | None, everything: bool) -> None:
@@ -343,6 +350,7 @@ def plot(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="PNG, SVG, PDF, or HTML that plays along.", metavar="FILE")
     ] = Path("emotions.png"),
+    ignored: Ignored = False,
     db: Database = Path("facetrack.db"),
 ) -> None:
     """Draw what each person shows over time."""
@@ -354,7 +362,7 @@ def plot(
         if identity_id is not None:
             draw(store, output, identity=store.resolve_person(str(identity_id)))
         else:
-            draw(store, output, video=videos[0])
+            draw(store, output, video=videos[0], ignored=ignored)
     typer.echo(output)
 
 
@@ -362,6 +370,7 @@ def plot(
 def render(
     video: Annotated[str, typer.Argument(help="Path, id or file name.", metavar="VIDEO")],
     output: Annotated[Path, typer.Option("--output", "-o", help="MP4, MKV or MOV.", metavar="FILE")],
+    ignored: Ignored = False,
     db: Database = Path("facetrack.db"),
     verbose: Verbose = False,
 ) -> None:
@@ -372,7 +381,7 @@ def render(
     with indexing.Store(db, must_exist=True) as store, console.watch() as watcher:
         record = store.resolve_video(video)
         watcher.start(record.path, record.frame_count)
-        annotate(store, record, output, progress=lambda _: watcher.advance(1))
+        annotate(store, record, output, ignored=ignored, progress=lambda _: watcher.advance(1))
     typer.echo(output)
 
 
@@ -384,6 +393,7 @@ def timeline(
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG, PDF or SVG.", metavar="FILE")] = Path(
         "timeline.png"
     ),
+    ignored: Ignored = False,
     db: Database = Path("facetrack.db"),
 ) -> None:
     """Draw who is seen when."""
@@ -391,7 +401,7 @@ def timeline(
     from indexing.pictures import draw_timeline
 
     with indexing.Store(db, must_exist=True) as store:
-        draw_timeline(store, output, videos=select_videos(store, which) if which else None)
+        draw_timeline(store, output, videos=select_videos(store, which) if which else None, ignored=ignored)
     typer.echo(output)
 
 

@@ -201,32 +201,63 @@ def _moment(seen: Row | None) -> str | None:
 
 def appearances(rows: Sequence[Row]) -> None:
     """Print the table of appearances."""
+    cells = [(row["video"], row["identity"], row["name"] or UNKNOWN, *_interval(row), _tracks(row)) for row in rows]
+    table(("video", "id>", "person", "start>", "end>", "tracks"), cells)
+
+
+def together(rows: Sequence[Row]) -> None:
+    """Print when several people are seen at once."""
+    table(("video", "start>", "end>", "tracks"), [(row["video"], *_interval(row), _tracks(row)) for row in rows])
+
+
+def _interval(row: Row) -> tuple[str, str]:
+    return clock(row["start"]), clock(row["end"])
+
+
+def _tracks(row: Row) -> str:
+    return ", ".join(map(str, row["track_keys"]))
+
+
+def counts(rows: Sequence[Row], crowd: Row | None) -> None:
+    """Print how often and how long people are seen, and when the most at once."""
     cells = [
-        (row["video"], row["identity"], row["name"] or UNKNOWN, clock(row["start"]), clock(row["end"])) for row in rows
+        (row["identity"], row["name"], row["videos"], row["appearances"], clock(row["screen_time"])) for row in rows
     ]
-    table(("video", "id>", "person", "start>", "end>"), cells)
+    table(("id>", "person", "videos>", "appearances>", "screen time>"), cells)
+    if crowd is not None:
+        where = f"{Path(crowd['video']).name} {'-'.join(_interval(crowd))}"
+        sys.stdout.write(f"{len(rows)} people, at most {crowd['people']} at once: {printable(where)}\n")
 
 
 def answers(found: Sequence[Answer], rows: Sequence[Row]) -> None:
     """Print what a search found: a table for each face."""
     for number, (answer, row) in enumerate(zip(found, rows, strict=True), 1):
         x, y, w, h = (round(value) for value in row["box"])
-        heading = f"{printable(row['image'])}: face {number}, {w}x{h} pixels at {x},{y}"
+        one = f"one person in {len(answer.pictures)} pictures" if answer.pictures else f"face {number}"
+        limit = f"similarity {answer.threshold:.3f} (FAR {answer.far:g})"
+        heading = f"{printable(row['probe'])}: {one}, {w}x{h} pixels at {x},{y}, from {limit}"
+        for outlier in answer.outliers:
+            sys.stdout.write(f"{printable(outlier)}\n")
         if not answer.found:
-            sys.stdout.write(f"{heading}: nobody above similarity {answer.threshold:.3f}\n")
+            sys.stdout.write(f"{heading}: nobody\n")
             continue
         table(
-            ("id>", "person", "confidence>", "similarity>", "seen", "thumbnail"),
+            ("id>", "person", "confidence>", "similarity>", "FAR>", "seen", "tracks", "thumbnail"),
             map(_match, row["matches"]),
             title=heading,
         )
 
 
 def _match(row: Row) -> tuple[Any, ...]:
-    seen = [f"{Path(a['video']).name} {clock(a['start'])}-{clock(a['end'])}" for a in row["appearances"]]
-    more = f" and {len(seen) - 5} more" if len(seen) > 5 else ""
-    figures = f"{row['probability']:.1%}", f"{row['similarity']:.3f}"
-    return row["identity"], row["name"] or UNKNOWN, *figures, "; ".join(seen[:5]) + more, row["thumbnail"]
+    seen = [f"{Path(a['video']).name} {'-'.join(_interval(a))}" for a in row["appearances"]]
+    figures = f"{row['probability']:.1%}", f"{row['similarity']:.3f}", f"{row['far']:.0e}"
+    first = _first(seen, "; "), _first(list(map(str, row["track_keys"])), ", ")
+    return row["identity"], row["name"] or UNKNOWN, *figures, *first, row["thumbnail"]
+
+
+def _first(texts: Sequence[str], between: str) -> str:
+    more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
+    return between.join(texts[:5]) + more
 
 
 def profile(watcher: Watcher) -> None:

@@ -9,26 +9,25 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-import numpy as np
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from indexing import emotion_rows
-from indexing.corrections import Entry, erased, merged_into, replay, sharing_a_frame, translated
+from indexing.corrections import Entry, erased, merged_into, replay, sharing_a_frame
 from indexing.rows import track_records
-from indexing.tables import CorrectionRow, IdentityRow, TrackRow, Video, chunks
+from indexing.tables import AbsentTrack, CorrectionRow, IdentityRow, TrackRow, Video, chunks
 from indexing.types import TrackRecord, Verdicts
-from tracker.types import Track
 
 Owners = Mapping[int, int | None]
 """Track key -> whose it is; None: nobody known."""
 
+States = Mapping[int, tuple[int | None, float | None]]
+"""Track key -> whose it is, and with what confidence."""
+
 SAID = 1.0
 """Confidence of a track that a person has named."""
-
-SUCCEEDS = 0.5
-"""Mean overlap (IoU) from which on a track of a video that was analysed anew shows the face of an earlier track."""
 
 # ---- the log
 
@@ -62,6 +61,7 @@ def _entry(row: CorrectionRow) -> Entry:
         at=row.at,
         entry_id=row.id,
         moved={int(key): person for key, person in row.moved.items()},
+        confidences={int(key): (before, after) for key, (before, after) in row.confidences.items()},
         created=tuple(row.created),
         undone_by=row.undone_by,
     )
@@ -77,12 +77,13 @@ def _values(entry: Entry) -> dict[str, object]:
         "name": entry.name,
         "reason": entry.reason,
         "moved": {str(key): person for key, person in entry.moved.items()},
+        "confidences": {str(key): told for key, told in entry.confidences.items()},
         "created": list(entry.created),
         "undone_by": entry.undone_by,
     }
 
 
-def _rewrite(session: Session, before: Sequence[Entry], after: Sequence[Entry]) -> None:
+def rewrite(session: Session, before: Sequence[Entry], after: Sequence[Entry]) -> None:
     """Put ``after`` in place of the log; entries that are not in it are deleted."""
     old, new = {e.entry_id: e for e in before}, {e.entry_id: e for e in after}
     for entry_id in sorted(old.keys() - new.keys()):
@@ -98,11 +99,21 @@ def _rewrite(session: Session, before: Sequence[Entry], after: Sequence[Entry]) 
 def correct(session: Session, entry: Entry) -> Entry:
     """Append an entry, whose people are known, and do what it says; return it as it was written."""
     wanted = _obeyed(session, entry)
-    moved = move(session, wanted, dict.fromkeys(entry.pins, SAID))
-    written = replace(entry, at=datetime.now(UTC).isoformat(timespec="seconds"), moved=moved)
+    before = move(session, wanted, dict.fromkeys(entry.pins, SAID))
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    written = replace(entry, at=at, **_changed(before, states(session, before)))
     entry_id = session.scalars(insert(CorrectionRow).returning(CorrectionRow.id), [_values(written)]).one()
     retell(session)
     return replace(written, entry_id=entry_id)
+
+
+def _changed(before: States, now: States) -> dict[str, Any]:
+    """Return what an entry keeps of the tracks for undo: whose those were that moved, and what confidences were."""
+    both = sorted(before.keys() & now.keys())
+    return {
+        "moved": {key: before[key][0] for key in both if before[key][0] != now[key][0]},
+        "confidences": {key: (before[key][1], now[key][1]) for key in both if before[key][1] != now[key][1]},
+    }
 
 
 def _obeyed(session: Session, entry: Entry) -> dict[int, int | None]:
@@ -137,10 +148,8 @@ def _concerned(session: Session, people: Iterable[int], keys: Iterable[int]) -> 
     return list(found.values())
 
 
-def move(
-    session: Session, owners: Owners, confidences: Mapping[int, float | None] | None = None
-) -> dict[int, int | None]:
-    """Give tracks to people; return whose each one was that changed hands.
+def move(session: Session, owners: Owners, confidences: Mapping[int, float | None] | None = None) -> States:
+    """Give tracks to people; return how they were before.
 
     Args:
         session: A session in a transaction.
@@ -148,24 +157,32 @@ def move(
         confidences: Track key -> probability in [0, 1] that it is theirs; of the tracks that are not in it, those that
             stay keep theirs, and those that change hands have none.
     """
-    told = confidences or {}
-    columns = (TrackRow.id, TrackRow.video_id, TrackRow.identity_id, TrackRow.confidence)
-    before = [
-        row for part in chunks(sorted(owners)) for row in session.execute(select(*columns).where(TrackRow.id.in_(part)))
-    ]
+    told, before = confidences or {}, states(session, owners)
     changes = [
-        {"id": key, "identity_id": owners[key], "confidence": told.get(key)}
-        for key, _, person, confidence in before
-        if owners[key] != person or told.get(key, confidence) != confidence
+        {"id": key, "identity_id": owners[key], "confidence": told.get(key, None if owners[key] != person else chance)}
+        for key, (person, chance) in before.items()
+        if owners[key] != person or told.get(key, chance) != chance
     ]
     if changes:
         session.execute(update(TrackRow), changes)
-    moved = [(key, video_id, person) for key, video_id, person, _ in before if owners[key] != person]
+    moved = [key for key, (person, _) in before.items() if owners[key] != person]
     touched = {
-        (video_id, person) for key, video_id, old in moved for person in (old, owners[key]) if person is not None
+        (video_id, person)
+        for part in chunks(moved)
+        for key, video_id in session.execute(select(TrackRow.id, TrackRow.video_id).where(TrackRow.id.in_(part)))
+        for person in (before[key][0], owners[key])
+        if person is not None
     }
     emotion_rows.refresh(session, touched)
-    return {key: person for key, _, person in moved}
+    return before
+
+
+def states(session: Session, keys: Iterable[int] | None = None) -> dict[int, tuple[int | None, float | None]]:
+    """Return whose tracks are and with what confidence, all or those with these keys, by rising key."""
+    columns = select(TrackRow.id, TrackRow.identity_id, TrackRow.confidence).order_by(TrackRow.id)
+    wanted = [columns] if keys is None else [columns.where(TrackRow.id.in_(part)) for part in chunks(sorted(keys))]
+    rows = (row for part in wanted for row in session.execute(part))
+    return {row.id: (row.identity_id, row.confidence) for row in rows}
 
 
 def retell(session: Session) -> None:
@@ -182,27 +199,20 @@ def retell(session: Session) -> None:
     session.flush()
 
 
-def settle(session: Session, entry_id: int, before: Owners, people: Collection[int]) -> Entry:
+def settle(session: Session, entry_id: int, before: States, people: Collection[int]) -> Entry:
     """Write into an entry all that changed since ``before``: what it moved itself, and what followed from that."""
-    now = owners(session)
-    row = session.get_one(CorrectionRow, entry_id)
-    row.moved = {str(key): before[key] for key in sorted(now.keys() & before.keys()) if now[key] != before[key]}
-    row.created = sorted(set(session.scalars(select(IdentityRow.id))) - set(people))
-    session.flush()
-    return _entry(row)
-
-
-def owners(session: Session) -> dict[int, int | None]:
-    """Return whose each track is."""
-    rows = session.execute(select(TrackRow.id, TrackRow.identity_id)).all()
-    return {row.id: row.identity_id for row in rows}
+    entry = _entry(session.get_one(CorrectionRow, entry_id))
+    created = tuple(sorted(set(session.scalars(select(IdentityRow.id))) - set(people)))
+    settled = replace(entry, created=created, **_changed(before, states(session)))
+    rewrite(session, [entry], [settled])
+    return settled
 
 
 # ---- taking it back
 
 
 def undo(session: Session, entries: Sequence[Entry]) -> tuple[Entry, frozenset[int]]:
-    """Take entries back, the last ones that hold, and put the tracks where they were.
+    """Take entries back, the last ones that hold, newest first, and put the tracks where they were.
 
     Returns:
         The entry that takes them back, and the tracks that could not be put back, as what came since is in the way:
@@ -215,18 +225,23 @@ def undo(session: Session, entries: Sequence[Entry]) -> tuple[Entry, frozenset[i
     _remove_photographs(session, entries)
     unsettled = _put_back(session, entries)
     _remove_people(session, {person for entry in entries for person in entry.created})
+    release(session)
     retell(session)
     return written, unsettled
 
 
 def _put_back(session: Session, entries: Sequence[Entry]) -> frozenset[int]:
+    """Move the tracks back; return those that could not be, and are nobody's now."""
     before: dict[int, int | None] = {}
-    for entry in sorted(entries, key=lambda e: -e.entry_id):
+    changed: set[int] = set()
+    for entry in entries:
         before.update(entry.moved)
+        changed.update(entry.confidences)
     said, people = verdicts(session), set(session.scalars(select(IdentityRow.id)))
     # Tracks that came since to a person whom the entries made have no home when that person is gone.
     created = {person for entry in entries for person in entry.created}
-    records = _concerned(session, created | {person for person in before.values() if person is not None}, before)
+    people_of_before = {person for person in before.values() if person is not None}
+    records = _concerned(session, created | people_of_before, before.keys() | changed)
     wanted = {record.key: before.get(record.key, record.identity_id) for record in records}
     lost = {
         key for key, person in wanted.items() if person is not None and _is_wrong(key, person, said, people, created)
@@ -236,8 +251,22 @@ def _put_back(session: Session, entries: Sequence[Entry]) -> frozenset[int]:
     lost |= _make_room(records, owners, said.pins)
     # Who came since to where a track belongs makes room for it.
     lost |= _make_room(records, owners, before.keys() - said.pins.keys())
-    move(session, owners)
+    there = {record.key: record.confidence for record in records if record.key not in lost}
+    confidences = dict.fromkeys(lost & said.pins.keys(), SAID) | _confidences_of_before(entries, there, before)
+    move(session, owners, confidences)
     return frozenset(key for key in lost if owners[key] is None)
+
+
+def _confidences_of_before(
+    entries: Sequence[Entry], now: Mapping[int, float | None], moved: Collection[int]
+) -> dict[int, float | None]:
+    """Return what confidences were before some entries; where a track stays and its changed since, they are kept."""
+    found = dict(now)
+    for entry in entries:
+        for key, (before, after) in entry.confidences.items():
+            if key in found and (key in moved or found[key] == after):
+                found[key] = before
+    return found
 
 
 def _is_wrong(key: int, person: int, said: Verdicts, people: Collection[int], created: Collection[int]) -> bool:
@@ -275,49 +304,15 @@ def forget(session: Session, identity_id: int) -> None:
     session.execute(delete(Video).where(Video.enrolled, Video.id.in_(shown)))
     session.execute(delete(TrackRow).where(TrackRow.identity_id.in_(people)))
     session.execute(delete(IdentityRow).where(IdentityRow.id.in_(people)))
-    _rewrite(session, entries, erased(entries, people, keys))
+    keys.update(session.scalars(select(AbsentTrack.track_id).where(AbsentTrack.identity_id.in_(people))))
+    rewrite(session, entries, erased(entries, people, keys))
+    release(session)
     retell(session)
 
 
-def hand_over(session: Session, video_id: int, old: Sequence[tuple[TrackRecord, Track]], new: Sequence[Track]) -> None:
-    """Give the tracks of a video that was analysed anew to the people of its earlier tracks, and what was said of them.
-
-    Args:
-        session: A session in a transaction.
-        video_id: The video, with the new tracks.
-        old: The tracks it had, which are deleted.
-        new: Those that it has.
-    """
-    keys = session.scalars(select(TrackRow.id).where(TrackRow.video_id == video_id).order_by(TrackRow.number)).all()
-    heirs: dict[int, list[int]] = {record.key: [] for record, _ in old}
-    for key, place in zip(keys, _predecessors([track for _, track in old], new), strict=True):
-        if place is not None:
-            heirs[old[place][0].key].append(key)
-    entries = log(session)
-    _rewrite(session, entries, [translated(entry, heirs) for entry in entries])
-    owners = {heir: record.identity_id for record, _ in old for heir in heirs[record.key]}
-    pins = verdicts(session).pins
-    for a, b in sharing_a_frame([r for r in track_records(session, TrackRow.video_id == video_id) if r.key in owners]):
-        if owners[a.key] == owners[b.key] and not (a.key in pins and b.key in pins):
-            owners[a.key if b.key in pins else b.key] = None
-    move(session, owners)
-
-
-def _predecessors(old: Sequence[Track], new: Sequence[Track]) -> list[int | None]:
-    """Return, for each new track, the place of the old one that shows the same face; None if none does."""
-    found: list[int | None] = []
-    for track in new:
-        overlaps = np.array([_overlap(track, other) for other in old])
-        found.append(int(overlaps.argmax()) if overlaps.max(initial=0) >= SUCCEEDS else None)
-    return found
-
-
-def _overlap(track: Track, other: Track) -> float:
-    """Return the mean IoU over the frames that two tracks share; 0 where these are less than half of the first one."""
-    first, end = max(track.first_frame, other.first_frame), min(track.end_frame, other.end_frame)
-    if 2 * (end - first) < len(track.boxes):
-        return 0.0
-    one, two = (t.boxes[first - t.first_frame : end - t.first_frame] for t in (track, other))
-    inner = np.clip(np.minimum(one[:, 2:], two[:, 2:]) - np.maximum(one[:, :2], two[:, :2]), 0, None).prod(axis=1)
-    outer = sum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, two)) - inner
-    return float(np.mean(inner / outer))
+def release(session: Session) -> None:
+    """Delete what is kept of tracks that are gone and of which no entry speaks any more."""
+    spoken_of = {key for entry in log(session) if entry.holds for key in entry.track_keys}
+    gone = set(session.scalars(select(AbsentTrack.track_id))) - spoken_of
+    for part in chunks(sorted(gone)):
+        session.execute(delete(AbsentTrack).where(AbsentTrack.track_id.in_(part)))

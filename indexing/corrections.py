@@ -37,6 +37,7 @@ class Entry:
         at: UTC time, ISO 8601.
         entry_id: Its number; 0 until it is written.
         moved: Track key -> whose it was before, for every track that the entry moved; None: nobody known.
+        confidences: Track key -> its confidence before and after, for every track whose confidence the entry changed.
         created: The identities that did not exist before.
         undone_by: Number of the entry that took it back; None: it holds.
     """
@@ -50,13 +51,14 @@ class Entry:
     at: str = ""
     entry_id: int = 0
     moved: Mapping[int, int | None] = field(default_factory=dict)
+    confidences: Mapping[int, tuple[float | None, float | None]] = field(default_factory=dict)
     created: tuple[int, ...] = ()
     undone_by: int | None = None
 
     def __post_init__(self) -> None:
         """Make the mappings read-only."""
-        object.__setattr__(self, "pins", MappingProxyType(dict(self.pins)))
-        object.__setattr__(self, "moved", MappingProxyType(dict(self.moved)))
+        for name in ("pins", "moved", "confidences"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     @property
     def holds(self) -> bool:
@@ -295,6 +297,7 @@ def _without(entry: Entry, people: frozenset[int], keys: frozenset[int], names: 
         pins={key: person for key, person in entry.pins.items() if key not in keys and person not in people},
         bans=frozenset((key, person) for key, person in entry.bans if key not in keys and person not in people),
         moved={k: None if person in people else person for k, person in entry.moved.items() if k not in keys},
+        confidences={key: told for key, told in entry.confidences.items() if key not in keys},
         created=tuple(identity for identity in entry.created if identity not in people),
         reason=reason,
     )
@@ -320,6 +323,7 @@ def translated(entry: Entry, keys: Mapping[int, Sequence[int]]) -> Entry:
         pins={new: person for key, person in entry.pins.items() for new in now(key)},
         bans=frozenset((new, person) for key, person in entry.bans for new in now(key)),
         moved={new: person for key, person in entry.moved.items() for new in now(key)},
+        confidences={new: told for key, told in entry.confidences.items() for new in now(key)},
     )
 
 

@@ -7,17 +7,18 @@ word holds. Every one can be undone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from indexing import pipeline
 from indexing.corrections import NEW, Entry, conflicts, describe, merged_into
 from indexing.store import Store, checked_name
-from indexing.types import Identity
+from indexing.types import Identity, TrackRecord
 from tracker.boxes import sizes
 from tracker.errors import FacetrackError
 from tracker.types import TrackingResult
@@ -39,9 +40,25 @@ _MODELS = {"detector": "centerface", "embedder": "dlib"}
 _TOLD = 5
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _whole(verb: Callable[Concatenate[Store, P], T]) -> Callable[Concatenate[Store, P], T]:
+    """Make one transaction of a verb: what it looks at is still so when it is written, and all that follows is too."""
+
+    @wraps(verb)
+    def said(store: Store, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with store.transaction():
+            return verb(store, *args, **kwargs)
+
+    return said
+
+
 # ---- the verbs
 
 
+@_whole
 def name(store: Store, person: Who, text: str | None, *, reason: str | None = None) -> Entry:
     """Name a person; None takes the name away. Their best picture, which has been looked at, is theirs for good.
 
@@ -57,6 +74,7 @@ def name(store: Store, person: Who, text: str | None, *, reason: str | None = No
     return store.rename(_person(store, person).identity_id, text, reason=reason)
 
 
+@_whole
 def confirm(store: Store, person: Who, *, reason: str | None = None, force: bool = False) -> Entry:
     """Say that all tracks that a person has now are theirs.
 
@@ -77,6 +95,7 @@ def confirm(store: Store, person: Who, *, reason: str | None = None, force: bool
     return _say(store, entry, force=force)
 
 
+@_whole
 def merge(store: Store, a: Who, b: Who, *, reason: str | None = None, force: bool = False) -> Entry:
     """Say that two people are one: a named one stays before an unnamed one, of two unnamed ones the one of lower id.
 
@@ -98,6 +117,7 @@ def merge(store: Store, a: Who, b: Who, *, reason: str | None = None, force: boo
     return _say(store, Entry("merge", (kept.identity_id, gone.identity_id), pins, reason=reason), force=force)
 
 
+@_whole
 def split(store: Store, person: Who, tracks: Iterable[int], *, reason: str | None = None, force: bool = False) -> Entry:
     """Say that some tracks of a person are somebody else, who becomes a new person: the last of ``identities``.
 
@@ -124,6 +144,7 @@ def split(store: Store, person: Who, tracks: Iterable[int], *, reason: str | Non
     return _say(store, Entry("split", (identity.identity_id, NEW), pins, bans, reason=reason), force=force)
 
 
+@_whole
 def not_(store: Store, person: Who, tracks: Iterable[int], *, reason: str | None = None, force: bool = False) -> Entry:
     """Say that tracks are not a person, now and ever; who they are is found anew.
 
@@ -142,6 +163,7 @@ def not_(store: Store, person: Who, tracks: Iterable[int], *, reason: str | None
     return _say(store, Entry("not", (identity.identity_id,), bans=bans, reason=reason), force=force)
 
 
+@_whole
 def assign(
     store: Store, tracks: Iterable[int], person: Who | None, *, reason: str | None = None, force: bool = False
 ) -> Entry:
@@ -162,6 +184,7 @@ def assign(
     return _say(store, Entry("assign", (identity_id,), pins, reason=reason), force=force)
 
 
+@_whole
 def ignore(store: Store, person: Who, *, reason: str | None = None) -> Entry:
     """Leave a person out of every list until asked for: an extra, a poster. New tracks still find them.
 
@@ -182,6 +205,7 @@ def ignore(store: Store, person: Who, *, reason: str | None = None) -> Entry:
     return _say(store, Entry("ignore", (identity.identity_id,), pins, reason=reason), force=True)
 
 
+@_whole
 def unignore(store: Store, person: Who, *, reason: str | None = None) -> Entry:
     """Bring a person who is ignored back into the lists.
 
@@ -199,6 +223,7 @@ def unignore(store: Store, person: Who, *, reason: str | None = None) -> Entry:
     return _say(store, Entry("unignore", (identity.identity_id,), reason=reason), force=True)
 
 
+@_whole
 def undo(store: Store, count: int = 1) -> list[Entry]:
     """Take back the last entries that hold; people and tracks are as they were before.
 
@@ -265,18 +290,14 @@ def enroll(
         raise FacetrackError("no photograph was named; give one or more files that show the face")
     named = {**_MODELS, **store.get_meta(pipeline.MODELS, {}), **_given(detector=detector, embedder=embedder)}
     known, new = _faces(store, [Path(path) for path in photographs], load_models(**named, models_dir=models_dir))
-    before, added = _Before.of(store), list[int]()
-    try:
-        added += [store.add_video(result, enrolled=True) for result in new]
+    with store.transaction():
+        before = _Before.of(store)
+        added = [store.add_video(result, enrolled=True) for result in new]
         pipeline.remember_models(store, **named)
         keys = [*known, *(record.key for video_id in added for record in store.track_records(video_id))]
         identity_id = _named(store, wanted, keys, identify=bool(added))
         entry = Entry("enroll", (identity_id,), dict.fromkeys(keys, identity_id), name=wanted, reason=reason)
         return _say(store, entry, force=force, before=before)
-    except BaseException:
-        for video_id in added:
-            store.remove_video(video_id)
-        raise
 
 
 def _given(**models: object) -> dict[str, Any]:
@@ -349,31 +370,32 @@ def _named(store: Store, name: str, keys: Sequence[int], *, identify: bool) -> i
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """Whose the tracks were, and who there was, before anything was said."""
+    """The tracks, and who there was, before anything was said."""
 
-    owners: Mapping[int, int | None]
+    tracks: Sequence[TrackRecord]
     people: Collection[int]
 
     @classmethod
     def of(cls, store: Store) -> _Before:
-        return cls(store.owners(), [identity.identity_id for identity in store.identities(include_empty=True)])
+        people = [identity.identity_id for identity in store.identities(include_empty=True)]
+        return cls(store.track_records(), people)
 
 
 def _say(store: Store, entry: Entry, *, force: bool, before: _Before | None = None) -> Entry:
     """Write an entry unless it is contradictory, and find anew who the tracks are that it concerns."""
+    before = before or _Before.of(store)
     paths = {video.video_id: video.path for video in store.videos(enrolled=True)}
-    found = conflicts(entry, store.log(), store.track_records(), paths=paths)
+    found = conflicts(entry, store.log(), [*before.tracks, *store.absent_tracks()], paths=paths)
     if found and not force:
         more = f", and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         raise FacetrackError(
             f"refused, as {'; '.join(found[:_TOLD])}{more}; undo what is wrong, or repeat it with --force: then the "
             "later word holds"
         )
-    before = before or _Before.of(store)
     written = store.correct(entry)
     if written.moved:
         pipeline.identify(store)
-    return store.settle(written, before.owners, before.people)
+    return store.settle(written, before.tracks, before.people)
 
 
 def _person(store: Store, who: Who) -> Identity:

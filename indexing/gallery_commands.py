@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,14 +14,20 @@ from indexing.arguments import (
     AsJson,
     Clusterer,
     Database,
+    End,
     Far,
     Force,
+    Ignored,
+    InVideos,
+    MinQuality,
     ModelsDir,
     OwnDetector,
     OwnEmbedder,
     Reason,
+    Start,
     Tracks,
     Who,
+    scope,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands to an application."""
     corrections: list[Callable[..., Any]] = [name, merge, split, assign, confirm, ignore, unignore, undo, log, enroll]
-    questions: list[Callable[..., Any]] = [together, identify, recluster, calibrate]
+    questions: list[Callable[..., Any]] = [together, count, identify, recluster, calibrate]
     for command in corrections + questions:
         app.command()(command)
     app.command(name="not")(not_them)
@@ -129,14 +136,12 @@ def undo(
 
 def log(db: Database = Path("facetrack.db"), as_json: AsJson = False) -> None:
     """List all corrections, oldest first."""
-    import json
-
     from indexing import gallery
 
     with indexing.Store(db, must_exist=True) as store:
         told = gallery.log(store)
     if as_json:
-        typer.echo(json.dumps([{**entry.to_dict(), "told": sentence} for entry, sentence in told], indent=2))
+        _print_json([{**entry.to_dict(), "told": sentence} for entry, sentence in told])
         return
     for entry, sentence in told:
         typer.echo(f"{entry.entry_id:4}  {entry.at[:19]}  {sentence}")
@@ -165,16 +170,60 @@ def enroll(
 
 def together(
     people: Annotated[list[str], typer.Argument(help="Two people or more.", metavar="PERSON...")],
+    video: InVideos = None,
+    start: Start = 0.0,
+    end: End = inf,
+    min_quality: MinQuality = 0.0,
     db: Database = Path("facetrack.db"),
+    as_json: AsJson = False,
 ) -> None:
     """List when several people are seen at once."""
+    from indexing import console, report
     from indexing.presence import co_appearances
 
     with indexing.Store(db, must_exist=True) as store:
-        ids = [store.resolve_person(person).identity_id for person in people]
-        paths = {video.video_id: video.path for video in store.videos()}
-        for seen in co_appearances(store, ids):
-            typer.echo(f"{paths[seen.video_id]}  {seen.segment.start:.2f} s to {seen.segment.end:.2f} s")
+        where = scope(store, video, start, end, min_quality, ignored=True)
+        rows = report.together_rows(store, co_appearances(store, _ids(store, people), scope=where))
+    _print_json(rows) if as_json else console.together(rows)
+
+
+def count(
+    people: Annotated[list[str] | None, typer.Argument(help="Who; none: everybody.", metavar="PERSON...")] = None,
+    beside: Annotated[
+        str | None, typer.Option("--with", help="Only while this person is seen too.", metavar="PERSON")
+    ] = None,
+    video: InVideos = None,
+    start: Start = 0.0,
+    end: End = inf,
+    min_quality: MinQuality = 0.0,
+    ignored: Ignored = False,
+    db: Database = Path("facetrack.db"),
+    as_json: AsJson = False,
+) -> None:
+    """Count how often and for how long people are seen, and how many at once."""
+    from indexing import console, report
+    from indexing.presence import companions, most_at_once, presence
+
+    with indexing.Store(db, must_exist=True) as store:
+        where = scope(store, video, start, end, min_quality, ignored=ignored)
+        ids = _ids(store, people) if people else None
+        if beside is not None:
+            found = companions(store, store.resolve_person(beside).identity_id, ids, scope=where)
+        else:
+            found = presence(store, ids, scope=where)
+        rows = report.presence_rows(found)
+        crowd = None if people or beside else report.crowd_row(store, most_at_once(store, scope=where))
+    _print_json({"people": rows, "most_at_once": crowd}) if as_json else console.counts(rows, crowd)
+
+
+def _ids(store: indexing.Store, people: Sequence[str]) -> list[int]:
+    return [store.resolve_person(person).identity_id for person in people]
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2))
 
 
 def identify(db: Database = Path("facetrack.db"), clusterer: Clusterer = "auto", far: Far = None) -> None:

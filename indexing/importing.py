@@ -74,12 +74,13 @@ def import_names(store: Store, path: str | Path) -> Imported:
             gives two faces of one frame the same name. Nothing is changed then.
     """
     said = read_corrections(store, Path(path))
-    plan = _Plan(said, store.identities(include_empty=True), store.track_records())
-    try:
-        plan.make()
-    except FacetrackError as error:
-        raise FacetrackError(f"{path}: {error}") from None
-    return plan.carry_out(store, reason=f"imported from {Path(path).name}")
+    with store.transaction():
+        plan = _Plan(said, store.identities(include_empty=True), store.track_records())
+        try:
+            plan.make()
+        except FacetrackError as error:
+            raise FacetrackError(f"{path}: {error}") from None
+        return plan.carry_out(store, reason=f"imported from {Path(path).name}")
 
 
 @dataclass(slots=True)

@@ -46,11 +46,17 @@ class Lane:
         return f"{self.screen_time:.1f} s  ·  {count} appearance{'s' * (count != 1)}"
 
 
-def lanes_of(store: Store, video: VideoRecord) -> list[Lane]:
-    """Return the lanes of a video: its people by falling screen time, then all unknown ones in one."""
+def lanes_of(store: Store, video: VideoRecord, *, ignored: bool = False) -> list[Lane]:
+    """Return the lanes of a video: its people by falling screen time, then all unknown ones in one.
+
+    Args:
+        store: The store.
+        video: One of its videos.
+        ignored: Those of people who are ignored too.
+    """
     people = {identity.identity_id: identity for identity in store.identities()}
     seen: dict[int | None, list[Appearance]] = defaultdict(list)
-    for appearance in store.appearances(video_id=video.video_id):
+    for appearance in store.appearances(video_id=video.video_id, ignored=ignored):
         seen[appearance.identity_id].append(appearance)
     records: dict[int | None, list[TrackRecord]] = defaultdict(list)
     for record in store.track_records(video.video_id):

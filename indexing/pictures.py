@@ -48,7 +48,9 @@ MOST_FOUND = 12
 _LANE = 0.56
 
 
-def draw_timeline(store: Store, output: Path, *, videos: Sequence[VideoRecord] | None = None) -> None:
+def draw_timeline(
+    store: Store, output: Path, *, videos: Sequence[VideoRecord] | None = None, ignored: bool = False
+) -> None:
     """Draw who is seen when: a panel for each video, a lane for each person, a bar for each appearance.
 
     The light part of a bar is the appearance, the full part the tracks that make it up; thin lines are shot boundaries.
@@ -57,6 +59,7 @@ def draw_timeline(store: Store, output: Path, *, videos: Sequence[VideoRecord] |
         store: The store.
         output: A file that matplotlib can write: PNG, PDF, SVG.
         videos: Which ones; None: all. Still pictures have no duration and are left out.
+        ignored: People who are ignored too.
 
     Raises:
         FacetrackError: if there is no video among them.
@@ -64,7 +67,7 @@ def draw_timeline(store: Store, output: Path, *, videos: Sequence[VideoRecord] |
     chosen = [video for video in (store.videos() if videos is None else videos) if not video.info.is_image]
     if not chosen:
         raise FacetrackError("there is no video to draw, only still pictures or nothing; add a video first")
-    shown = [(video, lanes_of(store, video)) for video in chosen[:MOST_PANELS]]
+    shown = [(video, lanes_of(store, video, ignored=ignored)) for video in chosen[:MOST_PANELS]]
     figure, axes = panels([max(len(lanes), 1) for _, lanes in shown], lane=_LANE)
     for ax, (video, lanes) in zip(axes, shown, strict=True):
         _draw_panel(ax, store, video, lanes)
@@ -124,7 +127,7 @@ def _draw_answer(axes: Sequence[Axes], store: Store, answer: Answer) -> None:
     note = f"{left_out} more not shown" if left_out > 0 else "" if answer.found else "nobody found"
     _face(axes[0], _cut(answer.probe.thumbnail), f"{plain(answer.probe.path.name, 18)}\n{note}", INK)
     for ax, found in zip(axes[1:], answer.found, strict=False):
-        caption = f"{plain(found.label, 16)}\n{found.match.probability:.0%} · {found.match.similarity:.2f}"
+        caption = f"{plain(found.label, 16)}\n{found.match.probability:.0%} · FAR {found.far:.0e}"
         _face(ax, square(store.thumbnail(found.match.track_key)), caption, color(found.match.identity_id))
 
 

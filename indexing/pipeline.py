@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from indexing import calibrate, identities
 from indexing.carry import Changes, changes
-from indexing.types import VideoRecord
+from indexing.types import TrackRecord, Verdicts, VideoRecord
 from tracker.errors import FacetrackError
 from tracker.types import Keyframes, Statistics, VideoInfo
 
@@ -150,14 +150,21 @@ def identify(store: Store, *, clusterer: str = "auto", far: float | None = None)
     Raises:
         FacetrackError: if the clusterer or the rate is none of those there are.
     """
-    tracks, rows = store.track_records(), store.embeddings()
-    waiting = set(store.get_meta(_WAITING, ()))
-    fresh = [track.key for track in tracks if track.identity_id is None and track.key not in waiting]
-    scale = calibrate.for_store(store)
-    result = identities.assign(
-        tracks, rows, fresh=fresh, verdicts=store.verdicts(), scale=scale, clusterer=clusterer, far=far
-    )
-    _keep(store, result, [store.embeddings_revision, clusterer, far])
+
+    def placed(seen: _Seen) -> Assignment:
+        waiting = set(store.get_meta(_WAITING, ()))
+        fresh = [track.key for track in seen.tracks if track.identity_id is None and track.key not in waiting]
+        return identities.assign(
+            seen.tracks,
+            store.embeddings(),
+            fresh=fresh,
+            verdicts=seen.verdicts,
+            scale=calibrate.for_store(store),
+            clusterer=clusterer,
+            far=far,
+        )
+
+    _decide(store, placed, [clusterer, far])
 
 
 def recluster(store: Store, *, clusterer: str = "auto", far: float | None = None, dry_run: bool = False) -> Changes:
@@ -175,19 +182,48 @@ def recluster(store: Store, *, clusterer: str = "auto", far: float | None = None
     Raises:
         FacetrackError: if the clusterer or the rate is none of those there are.
     """
-    tracks, rows = store.track_records(), store.embeddings()
-    state = [store.embeddings_revision, clusterer, far]
-    scale = calibrate.for_store(store)
-    result = identities.recluster(tracks, rows, verdicts=store.verdicts(), scale=scale, clusterer=clusterer, far=far)
-    before = {track.key: track.identity_id for track in tracks if track.identity_id is not None}
-    labels = {identity.identity_id: identity.label for identity in store.identities(include_empty=True)}
-    ids = [who for who, _ in result.groups] if dry_run else _keep(store, result, state)
-    after = {
-        key: -1 - place if who is None else who
-        for place, (who, (_, keys)) in enumerate(zip(ids, result.groups, strict=True))
-        for key in keys
-    }
-    return changes(before, after, labels=labels, frames={track.key: track.frame_count for track in tracks})
+
+    def clustered(seen: _Seen) -> Assignment:
+        scale = calibrate.for_store(store)
+        return identities.recluster(
+            seen.tracks, store.embeddings(), verdicts=seen.verdicts, scale=scale, clusterer=clusterer, far=far
+        )
+
+    if dry_run:
+        seen = _Seen.of(store)
+        return _told(store, seen, clustered(seen))
+    seen, result, ids = _decide(store, clustered, [clusterer, far])
+    return _told(store, seen, result, ids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What whose each track is follows from."""
+
+    tracks: list[TrackRecord]
+    verdicts: Verdicts
+    revision: str
+
+    @classmethod
+    def of(cls, store: Store) -> _Seen:
+        return cls(store.track_records(), store.verdicts(), store.embeddings_revision)
+
+
+def _decide(
+    store: Store, decide: Callable[[_Seen], Assignment], options: Sequence[Any]
+) -> tuple[_Seen, Assignment, list[int]]:
+    """Say whose the tracks are and write it; return what it followed from, the outcome, and the id of each group.
+
+    Others may write while it is thought about. What they wrote is not overwritten by what followed from less: it is
+    thought about once more then, while they wait.
+    """
+    seen = _Seen.of(store)
+    result = decide(seen)
+    with store.transaction():
+        now = _Seen.of(store)
+        if now != seen:
+            seen, result = now, decide(now)
+        return seen, result, _keep(store, result, [seen.revision, *options])
 
 
 def _keep(store: Store, result: Assignment, state: Any) -> list[int]:
@@ -198,6 +234,18 @@ def _keep(store: Store, result: Assignment, state: Any) -> list[int]:
     store.set_meta(_WAITING, list(result.unknown))
     store.set_meta(_IDENTIFIED, state)
     return ids
+
+
+def _told(store: Store, seen: _Seen, result: Assignment, ids: Sequence[int | None] = ()) -> Changes:
+    """Return what is different now, or would be where the groups have no ids yet."""
+    before = {track.key: track.identity_id for track in seen.tracks if track.identity_id is not None}
+    labels = {identity.identity_id: identity.label for identity in store.identities(include_empty=True)}
+    after = {
+        key: -1 - place if who is None else who
+        for place, (who, (_, keys)) in enumerate(zip(ids or [w for w, _ in result.groups], result.groups, strict=True))
+        for key in keys
+    }
+    return changes(before, after, labels=labels, frames={track.key: track.frame_count for track in seen.tracks})
 
 
 def reembed(

@@ -8,7 +8,7 @@ from math import inf
 
 from indexing import timeline
 from indexing.store import Store
-from indexing.timeline import CoAppearance
+from indexing.timeline import CoAppearance, Crowd
 from indexing.types import Appearance, Identity, TrackRecord
 from tracker.errors import FacetrackError
 from tracker.types import Segment
@@ -102,35 +102,50 @@ def presence(store: Store, identity_ids: Iterable[int] | None = None, *, scope: 
         identity_ids: Who; None: everybody.
         scope: Where in the store.
     """
-    wanted = None if identity_ids is None else set(identity_ids)
-    people = [
-        p for p in store.identities() if (scope.ignored or not p.ignored if wanted is None else p.identity_id in wanted)
-    ]
+    people = _people(store, identity_ids, scope)
     return _ranked(_presence(person, appearances_of(store, person.identity_id, scope)) for person in people)
 
 
-def companions(store: Store, identity_id: int, *, scope: Scope = EVERYWHERE) -> list[Presence]:
+def _people(store: Store, identity_ids: Iterable[int] | None, scope: Scope) -> list[Identity]:
+    """Return those who are named, ignored or not; None: everybody in a scope."""
+    if identity_ids is None:
+        return [person for person in store.identities() if scope.ignored or not person.ignored]
+    wanted = set(identity_ids)
+    return [person for person in store.identities() if person.identity_id in wanted]
+
+
+def companions(
+    store: Store, identity_id: int, identity_ids: Iterable[int] | None = None, *, scope: Scope = EVERYWHERE
+) -> list[Presence]:
     """Return who is seen together with a person, and for how long, by falling time.
 
     Args:
         store: Where to look.
         identity_id: The person.
+        identity_ids: Who may be seen with them; None: everybody.
         scope: Where in the store.
     """
     own = appearances_of(store, identity_id, scope)
-    others = [p for p in store.identities() if p.identity_id != identity_id and (scope.ignored or not p.ignored)]
+    others = [p for p in _people(store, identity_ids, scope) if p.identity_id != identity_id]
     seen = {p.identity_id: [*own, *appearances_of(store, p.identity_id, scope)] for p in others}
     return _ranked(_presence(p, timeline.together(seen[p.identity_id], [identity_id, p.identity_id])) for p in others)
 
 
-def appearances_of(store: Store, identity_id: int, scope: Scope = EVERYWHERE) -> list[Appearance]:
-    """Return the appearances of a person within a scope, of tracks that are good enough."""
-    if scope.min_quality == 0:
-        return scope.cut(store.appearances(identity_id))
-    shown = {video.video_id for video in store.videos()}
-    records = store.track_records(identity_id=identity_id)
-    good = [r for r in records if r.video_id in shown and r.quality >= scope.min_quality]
-    return scope.cut(timeline.appearances(good))
+def most_at_once(store: Store, *, scope: Scope = EVERYWHERE) -> Crowd | None:
+    """Return when the most people are seen at once, the first such time; None where nobody is seen.
+
+    Each track of an unknown person counts as one.
+
+    Args:
+        store: Where to look.
+        scope: Where in the store.
+    """
+    return timeline.most_at_once(appearances_of(store, None, scope))
+
+
+def appearances_of(store: Store, identity_id: int | None, scope: Scope = EVERYWHERE) -> list[Appearance]:
+    """Return the appearances of a person, or of everybody, within a scope, of tracks that are good enough."""
+    return scope.cut(store.appearances(identity_id, ignored=scope.ignored, min_quality=scope.min_quality))
 
 
 def _presence(identity: Identity, seen: Sequence[Appearance | CoAppearance]) -> Presence:

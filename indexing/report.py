@@ -11,14 +11,16 @@ from indexing.files import replacing
 from indexing.store import Store
 from indexing.types import Appearance, Identity, Person
 from tracker.errors import FacetrackError
-from tracker.types import Statistics
+from tracker.types import Segment, Statistics
 
 if TYPE_CHECKING:
     from indexing.calibrate import Report
     from indexing.carry import Changes
     from indexing.curves import Rate
     from indexing.importing import Imported
+    from indexing.presence import Presence
     from indexing.search import Answer, Found
+    from indexing.timeline import CoAppearance, Crowd
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +97,13 @@ def _moment(seen: tuple[Path, float] | None) -> Row | None:
     return None if seen is None else {"video": str(seen[0]), "time": round(seen[1], 6)}
 
 
-def appearances_of(store: Store, text: str) -> list[Appearance]:
+def appearances_of(store: Store, text: str, *, ignored: bool = False) -> list[Appearance]:
     """Return the appearances of the person, or in the video, that a user means by ``text``; people go first.
+
+    Args:
+        store: The store.
+        text: What was typed.
+        ignored: In a video, those of people who are ignored too.
 
     Raises:
         FacetrackError: if it is neither.
@@ -105,25 +112,53 @@ def appearances_of(store: Store, text: str) -> list[Appearance]:
         return store.appearances(identity_id=store.resolve_person(text).identity_id)
     except FacetrackError as no_person:
         try:
-            return store.appearances(video_id=store.resolve_video(text).video_id)
+            return store.appearances(video_id=store.resolve_video(text).video_id, ignored=ignored)
         except FacetrackError as no_video:
             raise FacetrackError(f"{no_person}; {no_video}") from None
 
 
 def appearance_rows(store: Store, appearances: Iterable[Appearance]) -> list[Row]:
     """Return one row for each appearance: who, in which video, and when, [start, end) in seconds."""
-    paths = {video.video_id: str(video.path) for video in store.videos()}
+    paths = {video.video_id: video.path for video in store.videos()}
     people = {identity.identity_id: identity for identity in store.identities()}
     return [
         {
             **_who(None if seen.identity_id is None else people[seen.identity_id]),
-            "video": paths[seen.video_id],
-            "start": round(seen.segment.start, 6),
-            "end": round(seen.segment.end, 6),
+            **_interval(paths[seen.video_id], seen.segment),
             "track_keys": list(seen.track_keys),
         }
         for seen in appearances
     ]
+
+
+def presence_rows(found: Iterable[Presence]) -> list[Row]:
+    """Return one row for each person: who, in how many videos, how often, and for how many seconds."""
+    return [
+        {
+            **_who(one.identity),
+            "videos": one.videos,
+            "appearances": one.appearances,
+            "screen_time": round(one.screen_time, 6),
+        }
+        for one in found
+    ]
+
+
+def crowd_row(store: Store, crowd: Crowd | None) -> Row | None:
+    """Return when the most people are seen at once; None for nobody."""
+    if crowd is None:
+        return None
+    return {"people": crowd.count, **_interval(store.video(crowd.video_id).path, crowd.segment)}
+
+
+def together_rows(store: Store, found: Iterable[CoAppearance]) -> list[Row]:
+    """Return one row for each time in which several people are seen: in which video, when, and by which tracks."""
+    paths = {video.video_id: video.path for video in store.videos()}
+    return [{**_interval(paths[both.video_id], both.segment), "track_keys": list(both.track_keys)} for both in found]
+
+
+def _interval(path: Path, segment: Segment) -> Row:
+    return {"video": str(path), "start": round(segment.start, 6), "end": round(segment.end, 6)}
 
 
 def answer_rows(store: Store, answers: Iterable[Answer]) -> list[Row]:
@@ -134,9 +169,16 @@ def answer_rows(store: Store, answers: Iterable[Answer]) -> list[Row]:
 def _answer_row(store: Store, answer: Answer) -> Row:
     x1, y1, x2, y2 = (float(side) for side in answer.probe.box)
     return {
+        "probe": answer.probe.label,
         "image": str(answer.probe.path),
         "box": [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)],
+        "far": answer.far,
         "threshold": round(answer.threshold, 6),
+        "combined": [str(path) for path in answer.pictures],
+        "outliers": [
+            {"image": str(out.path), "similarity": round(out.similarity, 6), "needed": round(out.needed, 6)}
+            for out in answer.outliers
+        ],
         "matches": [_found_row(store, found) for found in answer.found],
     }
 
@@ -148,6 +190,7 @@ def _found_row(store: Store, found: Found) -> Row:
         **_who(found.identity),
         "probability": round(found.match.probability, 6),
         "similarity": round(found.match.similarity, 6),
+        "far": float(f"{found.far:.3g}"),
         "track_keys": list(found.track_keys),
         "thumbnail": thumbnail and str(thumbnail),
         "appearances": [{key: row[key] for key in ("video", "start", "end")} for row in seen],

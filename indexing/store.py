@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +22,10 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from indexing import correction_rows, emotion_rows, rows, timeline
+from indexing import correction_rows, emotion_rows, rows, succession, timeline
 from indexing.corrections import NEW, Entry
 from indexing.database import explained, open_engine, pragma
+from indexing.succession import Former
 from indexing.tables import EmbeddingRow, IdentityRow, Meta, Thumbnail, TrackRow, Video, chunks, unpack
 from indexing.timeline import APPEARANCE_GAP
 from indexing.types import (
@@ -49,6 +51,13 @@ _RESERVED_NAME = re.compile(r"\d+|person\s+\d+|unknown", re.IGNORECASE)
 _PERSON = re.compile(r"(?:person\s+)?(\d+)", re.IGNORECASE)
 
 
+class _Open(threading.local):
+    """The transaction that a thread has open, and whether something that has to be overwritten was deleted in it."""
+
+    session: Session | None = None
+    has_erased: bool = False
+
+
 class Store:
     """A facetrack database. Safe for several threads; other processes may read and write the same file.
 
@@ -72,6 +81,7 @@ class Store:
         self._path = Path(path)
         self._engine = open_engine(self._path.absolute(), must_exist=must_exist)
         self._closed = False
+        self._open = _Open()
 
     @classmethod
     def open(cls, path: str | Path, must_exist: bool = False) -> Self:
@@ -108,6 +118,8 @@ class Store:
     def add_video(self, result: TrackingResult, *, replace: bool = False, enrolled: bool = False) -> int:
         """Add a video with its tracks, all of it or (on any error) nothing; its people are unknown at first.
 
+        If its content was there before, what was said of the faces in it holds again.
+
         Args:
             result: What the tracker found; ``settings`` has to be JSON.
             replace: Put it in place of an earlier result for the same content instead of refusing it; tracks that show
@@ -127,8 +139,7 @@ class Store:
             replaced = _make_room(session, result, replace=replace)
             rows.check_embedder(session, result)
             video_id = rows.insert_video(session, result, pictures, enrolled=enrolled)
-            if replaced:
-                correction_rows.hand_over(session, video_id, replaced, result.tracks)
+            succession.hand_over(session, video_id, replaced or [], result.tracks)
         if replaced is not None:
             self._scrub()
         return video_id
@@ -184,12 +195,14 @@ class Store:
     def remove_video(self, video_id: int) -> None:
         """Remove a video with its tracks, embeddings and thumbnails; its people stay, their ids are not used again.
 
+        What was said of its faces is kept with the places of their boxes, and holds again when the content comes back.
+
         Raises:
             FacetrackError: if there is no such video.
         """
         self.video(video_id)
         with self._write() as session:
-            session.execute(delete(Video).where(Video.id == video_id))
+            succession.leave(session, video_id)
         self._scrub()
 
     def timestamps(self, video_id: int) -> Float64:
@@ -321,6 +334,7 @@ class Store:
         *,
         gap: float = APPEARANCE_GAP,
         ignored: bool = False,
+        min_quality: float = 0.0,
     ) -> list[Appearance]:
         """Return who is seen when, by video, start and identity; nobody appears in a photograph that was enrolled.
 
@@ -329,13 +343,14 @@ class Store:
             video_id: One video; None: all.
             gap: Seconds; shorter gaps (and equal ones) between the tracks of an identity are closed.
             ignored: Those of people who are ignored too.
+            min_quality: Least quality of a track.
         """
         with self._read() as session:
             photographs = set(session.scalars(select(Video.id).where(Video.enrolled)))
             hidden = set() if ignored or identity_id is not None else _ignored(session)
         records = self.track_records(video_id, identity_id)
         seen = [r for r in records if r.video_id not in photographs and r.identity_id not in hidden]
-        return timeline.appearances(seen, gap=gap)
+        return timeline.appearances([r for r in seen if r.quality >= min_quality], gap=gap)
 
     def assign(
         self,
@@ -399,7 +414,7 @@ class Store:
                 return identity
             if identity.name is not None and identity.name.casefold() == text.strip().casefold():
                 return identity
-        raise self._unknown("person", text, [identity.label for identity in self.identities()])
+        raise self._unknown("person", text, [one.label for one in self.identities() if not one.ignored])
 
     # ---- what people said
 
@@ -459,21 +474,30 @@ class Store:
     def owners(self) -> dict[int, int | None]:
         """Return, for the key of each track, whose it is; None: unknown."""
         with self._read() as session:
-            return correction_rows.owners(session)
+            return {key: person for key, (person, _) in correction_rows.states(session).items()}
 
-    def settle(self, entry: Entry, owners: Mapping[int, int | None], people: Collection[int]) -> Entry:
+    def absent_tracks(self) -> list[TrackRecord]:
+        """Return the tracks that went with their video and that entries of the log speak of, by key.
+
+        Of these only key, video and frames are known.
+        """
+        with self._read() as session:
+            return succession.absent_records(session)
+
+    def settle(self, entry: Entry, tracks: Iterable[TrackRecord], people: Collection[int]) -> Entry:
         """Write into the newest entry what followed from it, for undo to put it back.
 
         Args:
             entry: As `correct` returned it.
-            owners: Whose the tracks were before it.
+            tracks: The tracks as they were before it.
             people: The identities that there were before it.
 
         Returns:
-            The entry with all that moved.
+            The entry with all that changed.
         """
+        before = {track.key: (track.identity_id, track.confidence) for track in tracks}
         with self._write() as session:
-            return correction_rows.settle(session, entry.entry_id, owners, people)
+            return correction_rows.settle(session, entry.entry_id, before, people)
 
     def undo(self, count: int = 1) -> tuple[list[Entry], frozenset[int]]:
         """Take back the last ``count`` entries that hold, in one transaction.
@@ -499,39 +523,48 @@ class Store:
 
     # ---- emotions
 
-    def emotion_curves(self, identity_id: int | None = None, video_id: int | None = None) -> list[EmotionCurve]:
+    def emotion_curves(
+        self, identity_id: int | None = None, video_id: int | None = None, *, ignored: bool = False
+    ) -> list[EmotionCurve]:
         """Return what identities show over time, smoothed, by video and identity; see `indexing.emotions.smooth`.
 
         Args:
-            identity_id: One identity; None: all that are not ignored.
+            identity_id: One identity, ignored or not; None: all.
             video_id: One video; None: all.
+            ignored: Of people who are ignored too.
         """
         with self._read() as session:
-            hidden = set() if identity_id is not None else _ignored(session)
+            hidden = set() if ignored or identity_id is not None else _ignored(session)
             return [row for row in emotion_rows.curves(session, identity_id, video_id) if row.identity_id not in hidden]
 
-    def episodes(self, identity_id: int | None = None, video_id: int | None = None) -> list[Episode]:
+    def episodes(
+        self, identity_id: int | None = None, video_id: int | None = None, *, ignored: bool = False
+    ) -> list[Episode]:
         """Return the episodes by video, identity and time; see `indexing.emotions.episodes`.
 
         Args:
-            identity_id: One identity; None: all that are not ignored.
+            identity_id: One identity, ignored or not; None: all.
             video_id: One video; None: all.
+            ignored: Of people who are ignored too.
         """
         with self._read() as session:
-            hidden = set() if identity_id is not None else _ignored(session)
+            hidden = set() if ignored or identity_id is not None else _ignored(session)
             return [
                 row for row in emotion_rows.episodes(session, identity_id, video_id) if row.identity_id not in hidden
             ]
 
-    def emotion_summaries(self, identity_id: int | None = None, video_id: int | None = None) -> list[EmotionSummary]:
+    def emotion_summaries(
+        self, identity_id: int | None = None, video_id: int | None = None, *, ignored: bool = False
+    ) -> list[EmotionSummary]:
         """Return what identities show all in all, by video and identity; see `indexing.emotions.summary`.
 
         Args:
-            identity_id: One identity; None: all that are not ignored.
+            identity_id: One identity, ignored or not; None: all.
             video_id: One video; None: all.
+            ignored: Of people who are ignored too.
         """
         with self._read() as session:
-            hidden = set() if identity_id is not None else _ignored(session)
+            hidden = set() if ignored or identity_id is not None else _ignored(session)
             return [
                 row for row in emotion_rows.summaries(session, identity_id, video_id) if row.identity_id not in hidden
             ]
@@ -562,6 +595,33 @@ class Store:
     # ---- transactions
 
     @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make one transaction of all that this thread reads and writes inside: all of it or (on any error) nothing.
+
+        What is read inside does not change meanwhile, as no other thread or process can write: keep out what is slow.
+        One inside of another is a part of it that fails by itself.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "facetrack.db") as store:
+            ...     with store.transaction():
+            ...         store.set_meta("visits", store.get_meta("visits", 0) + 1)
+            ...     store.get_meta("visits")
+            1
+        """
+        with self._write() as session:
+            if self._open.session is not None:
+                yield
+                return
+            self._open.session, self._open.has_erased = session, False
+            try:
+                yield
+            finally:
+                self._open.session = None
+        if self._open.has_erased:
+            self._scrub()
+
+    @contextmanager
     def _session(self, begin: str) -> Iterator[Session]:
         if self._closed:
             raise FacetrackError(f"{self._path}: this store was closed")
@@ -575,14 +635,17 @@ class Store:
             raise explained(self._path, error) from error
 
     def _read(self) -> AbstractContextManager[Session]:
-        return self._session("DEFERRED")
+        return self._session("DEFERRED") if self._open.session is None else nullcontext(self._open.session)
 
     def _write(self) -> AbstractContextManager[Session]:
         # Taking the lock at once waits for other writers; taking it after a read would fail where another one wrote.
-        return self._session("IMMEDIATE")
+        return self._session("IMMEDIATE") if self._open.session is None else _part(self._open.session)
 
     def _scrub(self) -> None:
         # Deleted faces would live on in the log of the database and in the vectors of the index.
+        if self._open.session is not None:
+            self._open.has_erased = True
+            return
         self.index_path.unlink(missing_ok=True)
         if pragma(self._engine, "wal_checkpoint(TRUNCATE)"):
             logger.warning("%s is being read elsewhere: erased data leaves its log when that ends", self._path)
@@ -599,7 +662,15 @@ class Store:
         return FacetrackError(f"{text!r} names no {kind} of {self._path}, or several; it has: {listed or 'none'}")
 
 
-def _make_room(session: Session, result: TrackingResult, *, replace: bool) -> list[tuple[TrackRecord, Track]] | None:
+@contextmanager
+def _part(session: Session) -> Iterator[Session]:
+    """Give a part of a transaction that fails by itself; what it loaded is not what the next part sees."""
+    with session.begin_nested():
+        yield session
+    session.expire_all()
+
+
+def _make_room(session: Session, result: TrackingResult, *, replace: bool) -> list[Former] | None:
     """Delete an earlier result for the same content; return the tracks it had, None where there was none."""
     there = session.scalar(select(Video).where(Video.content_hash == result.video.content_hash))
     if there is None:
@@ -609,9 +680,7 @@ def _make_room(session: Session, result: TrackingResult, *, replace: bool) -> li
             f"{result.video.path}: the same content is in the database as video {there.id} ({there.path}); "
             "remove that one first or replace it"
         )
-    tracks = rows.full_tracks(session, there.id)
-    session.execute(delete(Video).where(Video.id == there.id))
-    return tracks
+    return succession.leave(session, there.id)
 
 
 def _check_keys(session: Session, keys: Iterable[int]) -> None:

@@ -179,6 +179,7 @@ class CorrectionRow(Base):
     reason: Mapped[str | None]
     moved: Mapped[dict[str, Any]]
     created: Mapped[list[int]] = mapped_column(JsonText)
+    confidences: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     undone_by: Mapped[int | None] = mapped_column(ForeignKey("corrections.id"))
 
 
@@ -215,6 +216,19 @@ class TrackArrays(Base):
     scores: Mapped[bytes]
     sources: Mapped[bytes]
     landmarks: Mapped[bytes]
+
+
+class AbsentTrack(Base):
+    """Where a track was that went with its video and that an entry of the log speaks of; its boxes are packed."""
+
+    __tablename__ = "absent_tracks"
+
+    track_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    video_id: Mapped[int]
+    content_hash: Mapped[str]
+    first_frame: Mapped[int]
+    boxes: Mapped[bytes]
+    identity_id: Mapped[int | None]
 
 
 class Thumbnail(Base):

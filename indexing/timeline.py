@@ -143,6 +143,47 @@ def _shared(people: Sequence[Sequence[Appearance]]) -> list[tuple[Segment, tuple
     return sorted(shared)
 
 
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """A time in which several people are seen at once.
+
+    Attributes:
+        count: How many.
+        video_id: Where.
+        segment: When, [start, end) in seconds.
+    """
+
+    count: int
+    video_id: int
+    segment: Segment
+
+
+def most_at_once(appearances: Iterable[Appearance]) -> Crowd | None:
+    """Return when the most of the people are seen at once, the first such time; None where there is nobody.
+
+    Example:
+        >>> seen = [Appearance(7, 1, Segment(0, 5), (1,)), Appearance(8, 1, Segment(3, 9), (2,))]
+        >>> most_at_once(seen)
+        Crowd(count=2, video_id=1, segment=Segment(start=3, end=5))
+    """
+    videos: dict[int, list[Segment]] = defaultdict(list)
+    for seen in appearances:
+        videos[seen.video_id].append(seen.segment)
+    fullest = (_fullest(video_id, sorted(segments)) for video_id, segments in sorted(videos.items()))
+    return max(fullest, key=lambda crowd: crowd.count, default=None)
+
+
+def _fullest(video_id: int, segments: Sequence[Segment]) -> Crowd:
+    """Return when the most of ``segments``, which come by their start, overlap."""
+    there: list[Segment] = []
+    best = Crowd(0, video_id, segments[0])
+    for segment in segments:
+        there = [other for other in there if overlap(other, segment) is not None] + [segment]
+        if len(there) > best.count:
+            best = Crowd(len(there), video_id, Segment(segment.start, min(other.end for other in there)))
+    return best
+
+
 def overlap(first: Segment, second: Segment) -> Segment | None:
     """Return the time that two segments share; None for none. One without a length is a moment that can be shared.
 

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from tracker.types import Expressions, Float32, Image, Keyframes, Reason, Source, Track, TrackingResult, VideoInfo
+from tracker.models.onnx import ARCFACE_TEMPLATE
+from tracker.types import (
+    Detections,
+    Expressions,
+    Float32,
+    Image,
+    Keyframes,
+    Reason,
+    Source,
+    Track,
+    TrackingResult,
+    VideoInfo,
+)
 
 Span = tuple[int, int, int]
 """Person, first frame, frame after the last one."""
@@ -33,8 +46,11 @@ def make_result(
     is_image: bool = False,
     settings: dict[str, object] | None = None,
     emotion_every: int = 0,
+    quality: float = 1.0,
 ) -> TrackingResult:
     """Return a result with one track for each of ``spans``, all embeddings of a person within ``noise``.
+
+    The qualities of the keyframes lie between 0.3 and 1 times ``quality``.
 
     The content hash is that of the path unless it is given; frame ``i`` is shown at ``i / fps``. With
     ``emotion_every`` each so many frames of a track carry an expression, see `make_expressions`.
@@ -59,6 +75,7 @@ def make_result(
                 noise=noise,
                 thumbnail=thumbnails,
                 emotion_every=emotion_every,
+                quality=quality,
             )
             for number, span in enumerate(ordered)
         ),
@@ -80,12 +97,14 @@ def make_track(
     noise: float = 0.05,
     thumbnail: bool = True,
     emotion_every: int = 0,
+    quality: float = 1.0,
 ) -> Track:
     """Return the track of one person: a box that wanders, mostly detected, with landmarks where it is."""
     person, first, end = span
     count = end - first
     sources = np.where(np.arange(count) % 3 == 2, Source.FLOW, Source.DETECTED).astype(np.uint8)
     boxes = _boxes(count, rng)
+    views = _keyframes(person, first, count, rng, dimension=dimension, wanted=keyframes, noise=noise)
     return Track(
         track_id=number,
         shot=int(np.searchsorted(shots, first, side="right")) - 1,
@@ -94,7 +113,7 @@ def make_track(
         scores=rng.uniform(0.5, 1, count).astype(np.float32),
         sources=sources,
         landmarks=_landmarks(boxes, sources),
-        keyframes=_keyframes(person, first, count, rng, dimension=dimension, wanted=keyframes, noise=noise),
+        keyframes=replace(views, qualities=views.qualities * np.float32(quality)),
         thumbnail=_picture(person) if thumbnail else np.zeros((0, 0, 3), np.uint8),
         expressions=make_expressions(first, end, every=emotion_every) if emotion_every else Expressions.empty(),
     )
@@ -152,3 +171,38 @@ def _keyframes(
 def _picture(person: int) -> Image:
     column = np.linspace(0, 200, 48, dtype=np.uint8)
     return np.stack(np.broadcast_arrays(column[:, None], column[None], np.uint8(40 * person % 256)), axis=2)
+
+
+class MiddleDetector:
+    """A detector for pictures that show one face in their middle, such as `portrait` paints."""
+
+    model_id = "fake-detector"
+
+    def detect(self, image: Image) -> Detections:
+        """Return the middle half of the picture."""
+        height, width = image.shape[:2]
+        return Detections([[width / 4, height / 4, 3 * width / 4, 3 * height / 4]], [0.9])
+
+
+class ShadeEmbedder:
+    """An embedder that knows the people of `portrait` by their shade; its vectors lie beside those of `make_track`."""
+
+    model_id = "fake-embedder"
+    dimension = 16
+    template = ARCFACE_TEMPLATE
+    same_face = 0.5
+
+    def embed(self, crops: Sequence[Image]) -> Float32:
+        """Return the vector of each person."""
+        people = [round(float(crop[..., 0].mean()) / SHADE) for crop in crops]
+        return np.stack([person_vector(person, self.dimension) for person in people])
+
+
+SHADE = 20
+
+
+def portrait(person: int, number: int) -> Image:
+    """Return a picture of a person, a different one for each number."""
+    picture = np.random.default_rng(number).integers(0, 255, (160, 160, 3), np.uint8)
+    picture[..., 0] = SHADE * person
+    return picture

@@ -15,6 +15,7 @@ from fakes import Span, make_result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from indexing import gallery
 from indexing.emotions import per_frame
 from indexing.export import COLUMNS, FORMATS, export, select, select_videos, write
 from indexing.store import Store
@@ -179,6 +180,28 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_beside_it(store: Store,
     assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("out.csv", "old")]
 
 
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_who_is_ignored_is_in_no_format_until_asked_for(store: Store, name: str) -> None:
+    def export_of(**options: object) -> bytes:
+        stream = io.BytesIO() if FORMATS[name].binary else io.StringIO()
+        write(store, store.videos(), stream, format=name, **options)
+        content = stream.getvalue()
+        return content if isinstance(content, bytes) else content.encode()
+
+    store.assign([(1, [1, 3]), (None, [2])])
+    everybody = export_of()
+    hers, his = export_of(identity_id=1), export_of(identity_id=2)
+    gallery.ignore(store, 2)
+    shown = export_of()
+    assert shown != everybody
+    assert len(shown) == pytest.approx(len(hers), rel=0.02)
+    assert export_of(ignored=True) == everybody
+    assert (export_of(identity_id=1), export_of(identity_id=2)) == (hers, his)
+    if name not in ("mot", "openface", "fer", "parquet"):
+        told = shown.replace(b"_", b" ")
+        assert (b"Person 1" in told, b"Person 2" in told) == (True, False)
+
+
 class Breaking(Store):
     """A store that cannot be read beyond its first video."""
 
@@ -186,13 +209,17 @@ class Breaking(Store):
         self._check(video_id)
         return super().timestamps(video_id)
 
-    def emotion_curves(self, identity_id: int | None = None, video_id: int | None = None) -> list[EmotionCurve]:
+    def emotion_curves(
+        self, identity_id: int | None = None, video_id: int | None = None, *, ignored: bool = False
+    ) -> list[EmotionCurve]:
         self._check(video_id)
-        return super().emotion_curves(identity_id, video_id)
+        return super().emotion_curves(identity_id, video_id, ignored=ignored)
 
-    def episodes(self, identity_id: int | None = None, video_id: int | None = None) -> list[Episode]:
+    def episodes(
+        self, identity_id: int | None = None, video_id: int | None = None, *, ignored: bool = False
+    ) -> list[Episode]:
         self._check(video_id)
-        return super().episodes(identity_id, video_id)
+        return super().episodes(identity_id, video_id, ignored=ignored)
 
     def _check(self, video_id: int | None) -> None:
         if video_id != 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,32 @@ def test_confirm_recluster_identify_and_together(database: Path) -> None:
     run(database, "identify")
     assert owners(database)[0] == owners(database)[2] == 1
     assert "clip.mp4" in run(database, "together", "1", "2")
+
+
+def test_appearances_name_the_tracks_that_corrections_take(database: Path) -> None:
+    rows = json.loads(run(database, "appearances", "1", "--json"))
+    assert [row["track_keys"] for row in rows] == [[1], [3]]
+    assert "tracks" in run(database, "appearances", "1")
+    run(database, "ignore", "2")
+    assert "Person 2" not in run(database, "appearances", "clip.mp4")
+    assert "Person 2" in run(database, "appearances", "clip.mp4", "--ignored")
+
+
+def test_who_is_seen_how_often_how_long_and_with_whom(database: Path) -> None:
+    counted = json.loads(run(database, "count", "--json"))
+    assert [(row["name"], row["appearances"], row["screen_time"]) for row in counted["people"]] == [
+        ("Person 1", 2, 1.4),
+        ("Person 2", 1, 1.0),
+    ]
+    assert counted["most_at_once"] == {"people": 2, "video": "clip.mp4", "start": 0.2, "end": 0.8}
+    assert "2 people, at most 2 at once: clip.mp4 0:00.2-0:00.8" in run(database, "count")
+    part = json.loads(run(database, "count", "1", "--from", "0.5", "--to", "1", "--json"))
+    assert [row["screen_time"] for row in part["people"]] == [pytest.approx(0.3)]
+    (other,) = json.loads(run(database, "count", "--with", "1", "--json"))["people"]
+    assert (other["name"], other["screen_time"]) == ("Person 2", pytest.approx(0.6))
+    (both,) = json.loads(run(database, "together", "1", "2", "--to", "0.5", "--json"))
+    assert both == {"video": "clip.mp4", "start": 0.2, "end": 0.5, "track_keys": [1, 2]}
+    run(database, "ignore", "2")
+    assert [row["name"] for row in json.loads(run(database, "count", "--json"))["people"]] == ["Person 1"]
+    counted = json.loads(run(database, "count", "--video", "clip.mp4", "--ignored", "--json"))
+    assert counted["most_at_once"]["people"] == 2

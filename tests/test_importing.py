@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 import pytest
 from fakes import make_result
 from pympi.Elan import Eaf, to_string
+from sqlalchemy import event
 
-from indexing import readback
+from indexing import gallery, readback
 from indexing.export import cvat, elan, write
 from indexing.importing import Imported, import_names
 from indexing.store import Store
@@ -65,6 +66,37 @@ def test_what_is_not_changed_changes_nothing(store: Store, tmp_path: Path, name:
     assert done == Imported(store.video(1), (), (), (), ())
     assert not done.changed
     assert state(store) == before
+
+
+@pytest.mark.parametrize("name", ["a.eaf", "a.xml"])
+def test_who_is_ignored_and_in_no_export_stays_who_they_are(store: Store, tmp_path: Path, name: str) -> None:
+    gallery.ignore(store, SECOND)
+    before = state(store)
+    path = exported(store, tmp_path / name)
+    assert "Person 2" not in path.read_text(encoding="utf-8")
+    assert import_names(store, path) == Imported(store.video(1), (), (), (), ())
+    assert state(store) == before
+
+
+def test_an_import_that_breaks_off_has_changed_nothing(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "a.eaf"
+    file = document(store, path)
+    move(file, 0, "Ada Lovelace", "Unknown")
+    move(file, 8400, "Unknown 2", "Person 2")
+    saved(file, path)
+    before, log, entries = state(store), store.log(), 0
+
+    def fail(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        nonlocal entries
+        entries += statement.startswith("INSERT INTO corrections ")
+        if entries == 2:
+            raise RuntimeError("in the middle")
+
+    event.listen(store._engine, "after_cursor_execute", fail)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        import_names(store, path)
+    event.remove(store._engine, "after_cursor_execute", fail)
+    assert (state(store), store.log()) == (before, log)
 
 
 @pytest.mark.parametrize("name", ["a.eaf", "a.xml"])

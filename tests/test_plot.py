@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from indexing import gallery
 from indexing.colors import NOT_KNOWN, emotion_color, hexadecimal
 from indexing.lanes import Lane
 from indexing.panels import DPI, HEAD, LEFT, RIGHT, WIDTH, ticks
@@ -168,6 +169,19 @@ def test_a_chart_of_a_video_a_person_and_both(store: Store) -> None:
     assert rows(charts.read_chart(store, identity=other)) == [["Person 2"]]
     assert rows(charts.read_chart(store, video=video, identity=ada)) == [["Ada"]]
     assert rows(charts.read_chart(store)) == [["Person 2", "Ada", "Unknown"], ["Ada"]]
+
+
+def test_who_is_ignored_is_drawn_when_asked_for(store: Store) -> None:
+    def lanes(**options: object) -> list[list[str]]:
+        return [[row.lane.label for row in panel.rows] for panel in charts.read_chart(store, **options).panels]
+
+    gallery.ignore(store, 2)
+    assert lanes() == [["Ada", "Unknown"], ["Ada"]]
+    assert lanes(ignored=True) == [["Person 2", "Ada", "Unknown"], ["Ada"]]
+    [panel] = charts.read_chart(store, identity=store.resolve_person("2")).panels
+    [row] = panel.rows
+    assert row.lane.label == "Person 2"
+    assert row.pieces
 
 
 def test_nothing_to_draw_is_told(store: Store, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Tables, thumbnails and pictures: they tell what the database holds."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import pytest
 from fakes import make_result, person_vector
 from PIL import Image
 
-from indexing import pictures, report
+from indexing import console, gallery, pictures, report
+from indexing.annotate import shown
 from indexing.colors import color
+from indexing.lanes import lanes_of
 from indexing.metrics import verification
-from indexing.search import Probe, answer
+from indexing.search import Probe, answer, search_combined
 from indexing.store import Store
 from tracker.errors import FacetrackError
 from tracker.types import Statistics
@@ -73,6 +76,40 @@ def test_appearances_of_a_person_and_of_a_video(store: Store) -> None:
     assert [(row["name"], row["start"]) for row in of_video] == [("Person 1", 0.0), ("Person 2", 0.2), (None, 1.2)]
     with pytest.raises(FacetrackError, match=r"no person .*no video"):
         report.appearances_of(store, "nobody")
+
+
+def test_who_is_ignored_is_in_tables_and_pictures_when_asked_for(store: Store) -> None:
+    gallery.ignore(store, 2)
+    video = store.video("a.mp4")
+    for options, people in (({}, ["Person 1", None]), ({"ignored": True}, ["Person 1", "Person 2", None])):
+        rows = report.appearance_rows(store, report.appearances_of(store, "a.mp4", **options))
+        assert [row["name"] for row in rows] == people
+        labels = {str(name) for name in people if name} | {"Unknown"}
+        assert {lane.label for lane in lanes_of(store, video, **options)} == labels
+        assert {name for _, name, _ in shown(store, video, **options)} == labels
+
+
+def test_every_match_is_told_with_its_rate_and_pictures_with_those_left_out(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    face = np.full((40, 30, 3), 90, np.uint8)
+    faces = [
+        [Probe(Path(f"{number}.jpg"), np.float32([0, 0, 9, 9]), person_vector(who), face)]
+        for number, who in enumerate((0, 0, 9))
+    ]
+    found = [search_combined(store, faces, far=1e-2)]
+    (row,) = json.loads(json.dumps(report.answer_rows(store, found)))
+    assert (row["far"], row["probe"], row["combined"]) == (1e-2, "0.jpg and 1 more", ["0.jpg", "1.jpg"])
+    (outlier,) = row["outliers"]
+    assert outlier["image"] == "2.jpg"
+    assert outlier["similarity"] < outlier["needed"]
+    (match,) = row["matches"]
+    assert 0 < match["far"] <= 1e-2
+    assert match["track_keys"] == list(found[0].found[0].track_keys)
+    console.answers(found, [row])
+    told = capsys.readouterr().out
+    for text in ("one person in 2 pictures", "FAR 0.01", "2.jpg was left out", f"{match['far']:.0e}", "Person 1"):
+        assert text in told
 
 
 def test_stages_of_several_runs_add_up() -> None:

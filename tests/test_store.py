@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -869,6 +869,80 @@ def test_another_process_writes_while_this_one_reads_and_writes(store: Store) ->
     assert [process.wait(120) for process in others] == [0, 0]
     assert counts(store)["embeddings"] == 15 * 6
     assert_sound(store)
+
+
+# ---- several things in one transaction
+
+
+def test_a_transaction_is_seen_by_others_when_it_is_done(store: Store) -> None:
+    with Store(store.path) as other:
+        with store.transaction():
+            store.add_video(make_result())
+            (new,) = store.assign([(None, [1, 3])])
+            store.rename(new, "Ada")
+            assert [one.name for one in store.identities()] == ["Ada"]
+            assert (other.videos(), other.identities(include_empty=True)) == ([], [])
+        assert [one.name for one in other.identities()] == ["Ada"]
+    assert_sound(store)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_transaction_that_fails_leaves_nothing(store: Store, error: type[BaseException]) -> None:
+    store.add_video(make_result("a.mp4"))
+    before = counts(store)
+
+    def fail() -> None:
+        with store.transaction():
+            store.set_meta("key", 1)
+            store.add_video(make_result("b.mp4", emotion_every=5))
+            store.assign([(None, [1, 3])])
+            raise error("in the middle")
+
+    with pytest.raises(error, match="in the middle"):
+        fail()
+    assert (counts(store), store.get_meta("key"), store.identities()) == (before, None, [])
+    assert store.add_video(make_result("b.mp4")) == 2
+
+
+def test_what_fails_in_a_transaction_fails_by_itself(store: Store) -> None:
+    store.add_video(make_result())
+    with store.transaction():
+        (ada, bob) = store.assign([(None, [1, 3]), (None, [2])])
+        store.rename(ada, "Ada")
+        with pytest.raises(FacetrackError, match="called 'Ada' already"):
+            store.rename(bob, "Ada")
+        with suppress(RuntimeError), store.transaction():
+            store.forget(bob)
+            raise RuntimeError
+        store.rename(bob, "Bob")
+    assert [one.name for one in store.identities()] == ["Ada", "Bob"]
+    assert [entry.name for entry in store.log()] == ["Ada", "Bob"]
+
+
+def test_what_is_erased_in_a_transaction_is_gone_when_it_is_done(store: Store) -> None:
+    store.add_video(make_result(embedder_id="unmistakable-embedder"))
+    load_or_rebuild(store)
+    with store.transaction():
+        store.remove_video(1)
+        assert store.index_path.exists()
+    assert not store.index_path.exists()
+    assert b"unmistakable" not in b"".join(path.read_bytes() for path in store.path.parent.glob("*.db*"))
+
+
+def test_a_transaction_is_of_one_thread(store: Store) -> None:
+    store.add_video(make_result())
+    with store.transaction():
+        store.set_meta("key", "unseen")
+        seen = list[object]()
+        reader = threading.Thread(target=lambda: seen.append(store.get_meta("key")))
+        reader.start()
+        reader.join(60)
+        writer = threading.Thread(target=store.set_meta, args=("other", 1))
+        writer.start()
+        writer.join(0.3)
+        assert (seen, writer.is_alive()) == ([None], True)
+    writer.join(60)
+    assert (store.get_meta("key"), store.get_meta("other")) == ("unseen", 1)
 
 
 # ---- any order of adding, removing, assigning and forgetting

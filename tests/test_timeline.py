@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexing.timeline import appearances, overlap, together, within
-from indexing.types import TrackRecord
+from indexing.timeline import appearances, most_at_once, overlap, together, within
+from indexing.types import Appearance, TrackRecord
 from tracker.errors import FacetrackError
 from tracker.types import Segment
 
@@ -79,6 +79,21 @@ def test_people_are_together_exactly_where_all_are_seen(people: list[list[tuple[
     keys = {key: who for key, (who, _) in enumerate(numbered)}
     for one in both:
         assert {keys[key] for key in one.track_keys} == set(range(len(people)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 8)), min_size=1, max_size=8))
+def test_the_most_are_seen_at_once_when_no_other_time_has_more(drawn: list[tuple[int, int]]) -> None:
+    seen = [Appearance(n, 1, Segment(start, start + length), (n,)) for n, (start, length) in enumerate(drawn)]
+    crowd = most_at_once(seen)
+    assert crowd is not None
+    there = [sum(one.segment.start <= time < one.segment.end for one in seen) for time in range(30)]
+    assert crowd.count == max(there)
+    assert crowd.segment.start == there.index(crowd.count)
+    assert all(there[time] == crowd.count for time in range(int(crowd.segment.start), int(crowd.segment.end)))
+
+
+def test_nobody_is_no_crowd() -> None:
+    assert most_at_once([]) is None
 
 
 def test_people_of_two_videos_are_not_together_and_a_picture_is_a_moment() -> None:

@@ -34,9 +34,18 @@ class Writer(Protocol):
     """Writes videos of a store in one format."""
 
     def __call__(
-        self, store: Store, videos: Sequence[VideoRecord], stream: Any, *, identity_id: int | None = None
+        self,
+        store: Store,
+        videos: Sequence[VideoRecord],
+        stream: Any,
+        *,
+        identity_id: int | None = None,
+        ignored: bool = False,
     ) -> int:
-        """Write ``videos``, or what they show of one person, to ``stream``; return the number of rows."""
+        """Write ``videos``, or what they show of one person, to ``stream``; return the number of rows.
+
+        People who are ignored are left out, unless one of them is the person or ``ignored`` asks for them.
+        """
         ...
 
 
@@ -99,6 +108,7 @@ def write(
     *,
     format: str = "frames",
     identity_id: int | None = None,
+    ignored: bool = False,
 ) -> int:
     """Write ``videos`` to an open stream; return the number of rows.
 
@@ -108,6 +118,7 @@ def write(
         stream: Takes what the format makes, text or bytes; of a text stream the bytes go to its ``buffer``.
         format: One of `FORMATS`.
         identity_id: Only what the videos show of this person, and only the videos that do.
+        ignored: People who are ignored too.
 
     Raises:
         FacetrackError: if there is no such format (the message lists those there are), or it holds one video a file
@@ -117,7 +128,7 @@ def write(
     videos = _showing(store, videos, identity_id)
     _check_single(chosen, videos)
     sink = getattr(stream, "buffer", stream) if chosen.binary else stream
-    return chosen.writer(store, videos, sink, identity_id=identity_id)
+    return chosen.writer(store, videos, sink, identity_id=identity_id, ignored=ignored)
 
 
 def export(
@@ -127,6 +138,7 @@ def export(
     *,
     format: str = "frames",
     identity_id: int | None = None,
+    ignored: bool = False,
 ) -> int:
     """Write ``videos`` to the file ``output``, which is whole or not there; return the number of rows.
 
@@ -138,6 +150,7 @@ def export(
         output: A file, or a folder that is there.
         format: One of `FORMATS`.
         identity_id: Only what the videos show of this person, and only the videos that do.
+        ignored: People who are ignored too.
 
     Raises:
         FacetrackError: as `write` does, and if there is no such folder.
@@ -149,7 +162,7 @@ def export(
     else:
         _check_single(chosen, videos)
         parts = [(list(videos), output)]
-    return sum(_write_file(chosen, store, part, path, identity_id) for part, path in parts)
+    return sum(_write_file(chosen, store, part, path, identity_id, ignored) for part, path in parts)
 
 
 def select(store: Store, texts: Sequence[str]) -> tuple[list[VideoRecord], int | None]:
@@ -201,7 +214,7 @@ def _person_named(store: Store, text: str) -> int:
         return store.resolve_person(text).identity_id
     except FacetrackError:
         videos = _some([f"{video.video_id} ({video.path})" for video in store.videos()])
-        people = _some([identity.label for identity in store.identities()])
+        people = _some([identity.label for identity in store.identities() if not identity.ignored])
         raise FacetrackError(
             f"{text!r} names no video and no person of {store.path}, or several videos; videos: {videos}; "
             f"people: {people}"
@@ -245,10 +258,10 @@ def _files(videos: Sequence[VideoRecord], folder: Path, suffix: str) -> Iterator
 
 
 def _write_file(
-    format: Format, store: Store, videos: Sequence[VideoRecord], path: Path, identity_id: int | None
+    format: Format, store: Store, videos: Sequence[VideoRecord], path: Path, identity_id: int | None, ignored: bool
 ) -> int:
     with replacing(path) as beside, _opened(beside, binary=format.binary) as stream:
-        return format.writer(store, videos, stream, identity_id=identity_id)
+        return format.writer(store, videos, stream, identity_id=identity_id, ignored=ignored)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from indexing.emotions import per_frame, strongest
+from indexing.export.rows import wanted
 from indexing.export.texts import clean
 from indexing.store import Store
 from indexing.types import UNKNOWN, TrackRecord, VideoRecord
@@ -32,7 +33,14 @@ _MUTABLE = {NAME: False, "identity": False, TRACK: False, VIDEO: False, "emotion
 _NO_EMOTION = "unknown"
 
 
-def write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identity_id: int | None = None) -> int:
+def write(
+    store: Store,
+    videos: Sequence[VideoRecord],
+    stream: TextIO,
+    *,
+    identity_id: int | None = None,
+    ignored: bool = False,
+) -> int:
     """Write "CVAT for video 1.1" for one video; return the number of boxes.
 
     Every frame of a track has its box, as in CVAT's own files. CVAT reads those that are marked as keyframes and draws
@@ -44,8 +52,9 @@ def write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identi
     stream.write("<?xml version='1.0' encoding='utf-8'?>\n<annotations>\n<version>1.1</version>\n")
     stream.write(_text(_meta(video)))
     timestamps, count = store.timestamps(video.video_id), 0
+    is_wanted = wanted(store, identity_id, ignored=ignored)
     for record, track in store.tracks(video.video_id):
-        if identity_id in (None, record.identity_id):
+        if is_wanted(record):
             stream.write(_text(_track(video, record, track, names, timestamps)))
             count += len(track)
     stream.write("</annotations>\n")

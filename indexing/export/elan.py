@@ -44,7 +44,14 @@ class Span:
     track_keys: tuple[int, ...] = ()
 
 
-def write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identity_id: int | None = None) -> int:
+def write(
+    store: Store,
+    videos: Sequence[VideoRecord],
+    stream: TextIO,
+    *,
+    identity_id: int | None = None,
+    ignored: bool = False,
+) -> int:
     """Write one video as EAF 3.0; return the number of annotations.
 
     A person has a tier of appearances and, where emotions are known, one of episodes; the name is the tier, its
@@ -53,8 +60,8 @@ def write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identi
     (video,) = videos
     document, written = _document(video), 0
     names = {identity.identity_id: identity.label for identity in store.identities()}
-    shown = _episodes(store, video, names, identity_id)
-    seen = tiers(store, video, identity_id=identity_id)
+    shown = _episodes(store, video, names, identity_id, ignored)
+    seen = tiers(store, video, identity_id=identity_id, ignored=ignored)
     document.properties.append((TIERS_PROPERTY, _held(store, video, seen)))
     for name, spans in seen.items():
         written += _add_tier(document, name, [(span, name) for span in spans], kind=APPEARANCE, person=name)
@@ -67,17 +74,20 @@ def write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identi
     return written
 
 
-def tiers(store: Store, video: VideoRecord, *, identity_id: int | None = None) -> dict[str, list[Span]]:
+def tiers(
+    store: Store, video: VideoRecord, *, identity_id: int | None = None, ignored: bool = False
+) -> dict[str, list[Span]]:
     """Return the appearances on each tier: a person's by their label, then those of unknown faces.
 
     Args:
         store: The database.
         video: One of its videos.
         identity_id: Only this person.
+        ignored: People who are ignored too.
     """
     names = {identity.identity_id: identity.label for identity in store.identities()}
     found, unknown = dict[str, list[Span]](), list[list[Span]]()
-    for seen in store.appearances(identity_id, video.video_id):
+    for seen in store.appearances(identity_id, video.video_id, ignored=ignored):
         span = Span(*milliseconds(seen.segment), seen.track_keys)
         if seen.identity_id is not None:
             found.setdefault(names[seen.identity_id], []).append(span)
@@ -107,10 +117,10 @@ def _pack(span: Span, rows: list[list[Span]]) -> None:
 
 
 def _episodes(
-    store: Store, video: VideoRecord, names: Mapping[int, str], identity_id: int | None
+    store: Store, video: VideoRecord, names: Mapping[int, str], identity_id: int | None, ignored: bool
 ) -> dict[str, list[tuple[Span, str]]]:
     shown: dict[str, list[tuple[Span, str]]] = {}
-    for episode in store.episodes(identity_id, video.video_id):
+    for episode in store.episodes(identity_id, video.video_id, ignored=ignored):
         span = Span(*milliseconds(episode.segment))
         shown.setdefault(names[episode.identity_id], []).append((span, episode.label))
     return shown

@@ -15,10 +15,21 @@ HEADER = ("identity", "name", "video", "time", "label", "score")
 """``time`` in seconds, ``label`` one of `tracker.types.EMOTIONS`, ``score`` its probability; empty where not known."""
 
 
-def write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identity_id: int | None = None) -> int:
+def write(
+    store: Store,
+    videos: Sequence[VideoRecord],
+    stream: TextIO,
+    *,
+    identity_id: int | None = None,
+    ignored: bool = False,
+) -> int:
     """Write the smoothed curves of the people (or of one) in ``videos``; return the number of rows."""
     names = {identity.identity_id: identity.label for identity in store.identities()}
-    curves = ((video, curve) for video in videos for curve in store.emotion_curves(identity_id, video.video_id))
+    curves = (
+        (video, curve)
+        for video in videos
+        for curve in store.emotion_curves(identity_id, video.video_id, ignored=ignored)
+    )
     rows = (
         (curve.identity_id, names[curve.identity_id], str(video.path), *sample)
         for video, curve in curves

@@ -14,13 +14,20 @@ HEADER = ("identity", "name", "video", "label", "onset", "apex", "offset", "mean
 """Onset, apex and offset in seconds, mean and peak probability in [0, 1]."""
 
 
-def write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identity_id: int | None = None) -> int:
+def write(
+    store: Store,
+    videos: Sequence[VideoRecord],
+    stream: TextIO,
+    *,
+    identity_id: int | None = None,
+    ignored: bool = False,
+) -> int:
     """Write the episodes of the people (or of one) in ``videos``; return the number of rows."""
     names = {identity.identity_id: identity.label for identity in store.identities()}
     rows = (
         (episode.identity_id, names[episode.identity_id], str(video.path), *_cells(episode))
         for video in videos
-        for episode in store.episodes(identity_id, video.video_id)
+        for episode in store.episodes(identity_id, video.video_id, ignored=ignored)
     )
     return write_table(stream, HEADER, rows)
 

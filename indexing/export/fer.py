@@ -6,27 +6,36 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TextIO
 
-from indexing.export.rows import FrameRow, frame_rows
+from indexing.export.rows import FrameRow, frame_rows, wanted
 from indexing.export.table import write_table
 from indexing.store import Store
 from indexing.types import TrackRecord, VideoRecord
 from tracker.types import EMOTIONS
 
 
-def write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identity_id: int | None = None) -> int:
+def write(
+    store: Store,
+    videos: Sequence[VideoRecord],
+    stream: TextIO,
+    *,
+    identity_id: int | None = None,
+    ignored: bool = False,
+) -> int:
     """Write one row for each frame of ``videos``; return the number of rows.
 
     The columns are those of ``Video.to_pandas`` in FER 25: as many faces as the fullest frame has, the box as
     ``[x, y, width, height]`` in whole pixels. A frame has no number there: it is that of the row, from 0.
     """
-    wanted = {video.video_id for video in videos}
-    records = [record for record in store.track_records(identity_id=identity_id) if record.video_id in wanted]
-    faces = max((most_at_once([r for r in records if r.video_id == key]) for key in wanted), default=0)
+    is_wanted = wanted(store, identity_id, ignored=ignored)
+    records = [[r for r in store.track_records(video.video_id) if is_wanted(r)] for video in videos]
+    faces = max(map(most_at_once, records), default=0)
     header = [f"{name}{slot}" for slot in range(max(faces, 1)) for name in ("box", *EMOTIONS)]
     rows = (
         _cells(row_group, len(header))
         for video in videos
-        for _, row_group in groupby(frame_rows(store, video, identity_id=identity_id), key=lambda row: row.frame)
+        for _, row_group in groupby(
+            frame_rows(store, video, identity_id=identity_id, ignored=ignored), key=lambda row: row.frame
+        )
     )
     return write_table(stream, header, rows)
 

@@ -42,18 +42,27 @@ HEADER = (
 asks for the columns."""
 
 
-def write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identity_id: int | None = None) -> int:
+def write(
+    store: Store,
+    videos: Sequence[VideoRecord],
+    stream: TextIO,
+    *,
+    identity_id: int | None = None,
+    ignored: bool = False,
+) -> int:
     """Write the rows of ``videos``, frames counted from 0; return the number of rows.
 
     As Py-Feat does, a frame without a face is a row whose cells are empty but for the frame, and ``approx_time`` is
     minutes and whole seconds, ``01:05``.
     """
-    return write_table(stream, HEADER, (cells for video in videos for cells in _rows(store, video, identity_id)))
+    return write_table(
+        stream, HEADER, (cells for video in videos for cells in _rows(store, video, identity_id, ignored))
+    )
 
 
-def _rows(store: Store, video: VideoRecord, identity_id: int | None) -> Iterator[list[object]]:
+def _rows(store: Store, video: VideoRecord, identity_id: int | None, ignored: bool) -> Iterator[list[object]]:
     size = (video.info.height, video.info.width)
-    for row in frame_rows(store, video, identity_id=identity_id):
+    for row in frame_rows(store, video, identity_id=identity_id, ignored=ignored):
         yield [
             row.frame,
             *(row.x, row.y, row.w, row.h, row.confidence),

@@ -29,13 +29,22 @@ HEADER = (
 """OpenFace's names in OpenFace's order; times in seconds, angles in radians."""
 
 
-def write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identity_id: int | None = None) -> int:
+def write(
+    store: Store,
+    videos: Sequence[VideoRecord],
+    stream: TextIO,
+    *,
+    identity_id: int | None = None,
+    ignored: bool = False,
+) -> int:
     """Write each frame of ``videos``, counted from 1, its faces as ``face_id`` 0, 1, ...; return the number of rows.
 
     As OpenFace does, a frame without a face is one row of zeros with ``success`` 0. An angle of a face that is not
     known is an empty cell.
     """
-    rows = (_cells(row) for video in videos for row in frame_rows(store, video, identity_id=identity_id))
+    rows = (
+        _cells(row) for video in videos for row in frame_rows(store, video, identity_id=identity_id, ignored=ignored)
+    )
     return write_table(stream, HEADER, rows)
 
 

@@ -36,9 +36,16 @@ def schema(videos: Sequence[VideoRecord]) -> pa.Schema:
     return pa.schema([_field(name) for name in COLUMNS], {"format": "facetrack frames", "videos": _models(videos)})
 
 
-def write(store: Store, videos: Sequence[VideoRecord], stream: BinaryIO, *, identity_id: int | None = None) -> int:
+def write(
+    store: Store,
+    videos: Sequence[VideoRecord],
+    stream: BinaryIO,
+    *,
+    identity_id: int | None = None,
+    ignored: bool = False,
+) -> int:
     """Write the rows of ``videos`` (of one person, where given), a row group at a time; return the number of rows."""
-    rows = (row for video in videos for row in frame_rows(store, video, identity_id=identity_id))
+    rows = (row for video in videos for row in frame_rows(store, video, identity_id=identity_id, ignored=ignored))
     columns, count = schema(videos), 0
     with pq.ParquetWriter(stream, columns, compression="zstd") as writer:
         while batch := list(islice(rows, ROW_GROUP)):

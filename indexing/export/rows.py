@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
@@ -127,7 +127,25 @@ class _Face:
         return f"{source}+derived" if self.derived and source in ("sampled", "interpolated") else source or None
 
 
-def frame_rows(store: Store, video: VideoRecord, *, identity_id: int | None = None) -> Iterator[FrameRow]:
+def wanted(store: Store, identity_id: int | None, *, ignored: bool = False) -> Callable[[TrackRecord], bool]:
+    """Return what tells whether a track is exported.
+
+    Args:
+        store: The database.
+        identity_id: Only those of this person, ignored or not; None: those of everybody and of nobody known.
+        ignored: Those of people who are ignored too.
+    """
+    hidden = set() if ignored else {person.identity_id for person in store.identities() if person.ignored}
+
+    def is_wanted(record: TrackRecord) -> bool:
+        return record.identity_id == identity_id if identity_id is not None else record.identity_id not in hidden
+
+    return is_wanted
+
+
+def frame_rows(
+    store: Store, video: VideoRecord, *, identity_id: int | None = None, ignored: bool = False
+) -> Iterator[FrameRow]:
     """Yield the rows of ``video`` in order of frames, then track ids; each frame has at least one.
 
     Rows are made one by one from the tracks that are alive, so an export takes no more memory than the tracks do.
@@ -136,8 +154,10 @@ def frame_rows(store: Store, video: VideoRecord, *, identity_id: int | None = No
         store: The database.
         video: One of its videos.
         identity_id: Only the faces of this person; the other frames are rows without a face.
+        ignored: Those of people who are ignored too.
     """
-    pairs = [pair for pair in store.tracks(video.video_id) if identity_id in (None, pair[0].identity_id)]
+    is_wanted = wanted(store, identity_id, ignored=ignored)
+    pairs = [pair for pair in store.tracks(video.video_id) if is_wanted(pair[0])]
     pairs.sort(key=lambda pair: (pair[1].first_frame, pair[1].track_id))
     people = {identity.identity_id: identity for identity in store.identities()}
     path, alive, upcoming = str(video.info.path), list[_Face](), 0

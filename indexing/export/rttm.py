@@ -11,7 +11,14 @@ from indexing.store import Store
 from indexing.types import UNKNOWN, VideoRecord
 
 
-def write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identity_id: int | None = None) -> int:
+def write(
+    store: Store,
+    videos: Sequence[VideoRecord],
+    stream: TextIO,
+    *,
+    identity_id: int | None = None,
+    ignored: bool = False,
+) -> int:
     """Write a ``SPEAKER`` line for each appearance; return the number of lines.
 
     The fields are those of "The 2009 (RT-09) Rich Transcription Meeting Recognition Evaluation Plan", appendix A: type,
@@ -24,7 +31,7 @@ def write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identi
     for video in videos:
         file = _token(video.path.stem)
         file = f"{file}.{video.video_id}" if files[file] > 1 else file
-        for seen in store.appearances(identity_id, video.video_id):
+        for seen in store.appearances(identity_id, video.video_id, ignored=ignored):
             name = UNKNOWN if seen.identity_id is None else names[seen.identity_id]
             times = f"{seen.segment.start:.3f} {seen.segment.duration:.3f}"
             stream.write(f"SPEAKER {file} 1 {times} <NA> <NA> {_token(name)} <NA> <NA>\n")

@@ -21,20 +21,36 @@ SHORTEST = 0.04
 """Seconds below which a cue is left out: one frame, which nobody reads."""
 
 
-def write_vtt(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identity_id: int | None = None) -> int:
+def write_vtt(
+    store: Store,
+    videos: Sequence[VideoRecord],
+    stream: TextIO,
+    *,
+    identity_id: int | None = None,
+    ignored: bool = False,
+) -> int:
     """Write WebVTT for one video; return the number of cues."""
-    return _write(store, videos, stream, "vtt", identity_id)
+    return _write(store, videos, stream, "vtt", identity_id, ignored)
 
 
-def write_srt(store: Store, videos: Sequence[VideoRecord], stream: TextIO, *, identity_id: int | None = None) -> int:
+def write_srt(
+    store: Store,
+    videos: Sequence[VideoRecord],
+    stream: TextIO,
+    *,
+    identity_id: int | None = None,
+    ignored: bool = False,
+) -> int:
     """Write SubRip for one video; return the number of cues."""
-    return _write(store, videos, stream, "srt", identity_id)
+    return _write(store, videos, stream, "srt", identity_id, ignored)
 
 
-def _write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, kind: str, identity_id: int | None) -> int:
+def _write(
+    store: Store, videos: Sequence[VideoRecord], stream: TextIO, kind: str, identity_id: int | None, ignored: bool
+) -> int:
     subtitles = pysubs2.SSAFile()
     for video in videos:
-        for start, end, text in cues(store, video, identity_id=identity_id):
+        for start, end, text in cues(store, video, identity_id=identity_id, ignored=ignored):
             line = pysubs2.SSAEvent(pysubs2.make_time(s=start), pysubs2.make_time(s=end))
             text = text.translate(_MARKS)
             # WebVTT has marks too, and a way to say that something is none; SubRip has no such way.
@@ -44,11 +60,13 @@ def _write(store: Store, videos: Sequence[VideoRecord], stream: TextIO, kind: st
     return len(subtitles)
 
 
-def cues(store: Store, video: VideoRecord, *, identity_id: int | None = None) -> Iterator[tuple[float, float, str]]:
+def cues(
+    store: Store, video: VideoRecord, *, identity_id: int | None = None, ignored: bool = False
+) -> Iterator[tuple[float, float, str]]:
     """Yield start and end in seconds and the text of each cue: the people seen, each with the emotion they show."""
     names = {identity.identity_id: identity.label for identity in store.identities()}
     running: tuple[float, float, str] | None = None
-    for start, end, scene in _scenes(store, video, identity_id):
+    for start, end, scene in _scenes(store, video, identity_id, ignored):
         text = scene.text(names)
         if running is not None and running[1:] == (start, text):
             running = (running[0], end, text)
@@ -78,14 +96,16 @@ class _Scene:
         return "\n".join(lines + [UNKNOWN if unknown == 1 else f"{unknown} x {UNKNOWN}"] * bool(unknown))
 
 
-def _scenes(store: Store, video: VideoRecord, identity_id: int | None) -> Iterator[tuple[float, float, _Scene]]:
+def _scenes(
+    store: Store, video: VideoRecord, identity_id: int | None, ignored: bool
+) -> Iterator[tuple[float, float, _Scene]]:
     """Yield the stretches of time between two changes, in order, each with the scene in it."""
     scene, changes = _Scene(), defaultdict[float, list[Callable[[], object]]](list)
-    for seen in store.appearances(identity_id, video.video_id):
+    for seen in store.appearances(identity_id, video.video_id, ignored=ignored):
         changes[seen.segment.start].append(partial(scene.seen.update, [seen.identity_id]))
         changes[seen.segment.end].append(partial(scene.seen.subtract, [seen.identity_id]))
     # Ends first: an episode may begin in the moment in which the last one ends.
-    episodes = store.episodes(identity_id, video.video_id)
+    episodes = store.episodes(identity_id, video.video_id, ignored=ignored)
     for episode in episodes:
         changes[episode.offset].append(partial(scene.shown.pop, episode.identity_id, None))
     for episode in episodes:

@@ -115,25 +115,28 @@ class Chart:
         return self.panels[0].video.path.name if len(self.panels) == 1 else f"{len(self.panels)} videos"
 
 
-def read_chart(store: Store, *, video: VideoRecord | None = None, identity: Identity | None = None) -> Chart:
+def read_chart(
+    store: Store, *, video: VideoRecord | None = None, identity: Identity | None = None, ignored: bool = False
+) -> Chart:
     """Return what `indexing.plot.plot` draws.
 
     Raises:
         FacetrackError: if there is nothing to draw.
     """
     videos = [record for record in ([video] if video else store.videos()) if not record.info.is_image]
-    lanes = {record.video_id: _lanes(store, record, identity) for record in videos}
+    asked = ignored or identity is not None
+    lanes = {record.video_id: _lanes(store, record, identity, ignored=asked) for record in videos}
     wanted = [record for record in videos if identity is None or lanes[record.video_id]]
     if not wanted:
         who = f"{identity.label} is in" if identity else "there is"
         raise FacetrackError(f"{who} no video to plot, only still pictures or nothing; add a video first")
     shown = _readable(wanted, [len(lanes[record.video_id]) for record in wanted])
-    panels = tuple(_panel(store, record, lanes[record.video_id]) for record in shown)
+    panels = tuple(_panel(store, record, lanes[record.video_id], ignored=asked) for record in shown)
     return Chart(panels, len(wanted) - len(shown), identity)
 
 
-def _lanes(store: Store, video: VideoRecord, identity: Identity | None) -> list[Lane]:
-    return [lane for lane in lanes_of(store, video) if identity is None or lane.identity == identity]
+def _lanes(store: Store, video: VideoRecord, identity: Identity | None, *, ignored: bool) -> list[Lane]:
+    return [lane for lane in lanes_of(store, video, ignored=ignored) if identity is None or lane.identity == identity]
 
 
 def _readable(videos: Sequence[VideoRecord], rows: Sequence[int]) -> Sequence[VideoRecord]:
@@ -141,11 +144,11 @@ def _readable(videos: Sequence[VideoRecord], rows: Sequence[int]) -> Sequence[Vi
     return videos[: max(1, int((total <= MOST_ROWS).sum()))]
 
 
-def _panel(store: Store, video: VideoRecord, lanes: Sequence[Lane]) -> Panel:
+def _panel(store: Store, video: VideoRecord, lanes: Sequence[Lane], *, ignored: bool) -> Panel:
     curves: dict[int | None, EmotionCurve] = {
-        curve.identity_id: curve for curve in store.emotion_curves(video_id=video.video_id)
+        curve.identity_id: curve for curve in store.emotion_curves(video_id=video.video_id, ignored=ignored)
     }
-    episodes = store.episodes(video_id=video.video_id)
+    episodes = store.episodes(video_id=video.video_id, ignored=ignored)
     rows = tuple(_row(store, lane, curves, episodes) for lane in lanes[:MOST_ROWS])
     shots = store.timestamps(video.video_id)[store.shots(video.video_id)]
     return Panel(video, shots, rows, max(len(lanes) - MOST_ROWS, 0))
