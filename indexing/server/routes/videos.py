@@ -11,7 +11,7 @@ from fastapi import Query, Request, Response
 from fastapi.responses import FileResponse
 
 from indexing import wire
-from indexing.server import views
+from indexing.server import received, views
 from indexing.server.context import Context, Ctx, answer, tagged
 from indexing.server.errors import ProblemError
 from indexing.server.paging import PAGE, Count, Cursor, page
@@ -43,10 +43,9 @@ def get_video(request: Request, context: Ctx, video_id: VideoId) -> Response:
 @router.delete("/{video_id}", status_code=204)
 def delete_video(context: Ctx, video_id: VideoId) -> None:
     """Remove a video with its tracks; the file goes only where it was uploaded."""
-    video = context.video(video_id)
-    context.store.remove_video(video_id)
-    if context.uploads is not None and video.path.resolve().is_relative_to(context.uploads):
-        video.path.unlink(missing_ok=True)
+    context.video(video_id)
+    with received.discarding(context):
+        context.store.remove_video(video_id)
 
 
 @router.get("/{video_id}/media", response_class=FileResponse)
