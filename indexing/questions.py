@@ -65,10 +65,7 @@ def questions(store: Store, *, limit: int = 20) -> list[Question]:
     )
     found = heapq.nsmallest(limit, open_pairs)
     best = {who: best_track(records[who], ()) for pair in found for who in pair[2:4]}
-    return [
-        Question(a, b, probability, similarity, best[a] or 0, best[b] or 0)
-        for _, _, a, b, probability, similarity in found
-    ]
+    return [Question(a, b, *chances, best[a] or 0, best[b] or 0) for _, _, a, b, *chances in found]
 
 
 def answer(store: Store, a: int, b: int, *, same: bool, reason: str | None = None) -> Entry:
