@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Coroutine
 from functools import cache
 from typing import Any
@@ -13,14 +12,13 @@ from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from indexing.gallery import ContradictionError
 from indexing.server.page import texts
 from indexing.store import Store
 from tracker.errors import FacetrackError
 
 THEME = "facetrack_theme"
 """Cookie in which the choice of dark or light is kept, so that the page comes in it and does not flash."""
-
-_REFUSED = re.compile(r"refused, as (?P<reason>.*); undo what is wrong, or repeat it with --force.*", re.DOTALL)
 
 
 @cache
@@ -46,13 +44,14 @@ def reason_of(error: FacetrackError) -> tuple[str, bool]:
     """Return why something was refused, in words for the page, and whether it can be forced.
 
     Example:
-        >>> reason_of(FacetrackError("refused, as A; undo what is wrong, or repeat it with --force: then it holds"))
-        ('A', True)
+        >>> reason_of(ContradictionError(["track 1 and track 2 share frame 7"]))
+        ('track 1 and track 2 share frame 7', True)
         >>> reason_of(FacetrackError("there is no person 9"))
         ('there is no person 9', False)
     """
-    refused = _REFUSED.fullmatch(str(error))
-    return (refused["reason"], True) if refused else (str(error), False)
+    if isinstance(error, ContradictionError):
+        return "; ".join(error.reasons), True
+    return str(error), False
 
 
 class PageRoute(APIRoute):

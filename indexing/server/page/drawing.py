@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -37,20 +38,25 @@ class Shape:
 
     Attributes:
         path: What SVG calls ``d``.
-        color: How it is filled; nothing: as the style sheet fills what is not known.
-        faint: It is no episode but the strongest of a mix.
+        color: How it is filled; nothing: as the style sheet says.
+        kind: ``full``: when somebody is seen, or an episode; ``faint``: no episode but the strongest of a mix;
+            ``unknown``: seen, but it is not known what they show; ``mix``: how probable an emotion is.
     """
 
     path: str
     color: str = ""
-    faint: bool = False
+    kind: Literal["full", "faint", "unknown", "mix"] = "full"
 
 
-def lane_shapes(row: Row) -> list[Shape]:
-    """Return what a lane shows: the mix of emotions where it is known, and a bar for each appearance."""
-    who = row.lane.identity.identity_id if row.lane.identity else None
-    if not row.pieces:
-        return [Shape(_boxes((seen.segment for seen in row.lane.appearances), *_ALONE), hexadecimal(color(who)))]
+def lane_shapes(row: Row, *, emotional: bool) -> list[Shape]:
+    """Return what a lane shows: the mix of emotions where it is known, and a bar for each appearance.
+
+    Args:
+        row: The lane.
+        emotional: Emotions were sampled in the video: a bar in the colour of its person could be taken for one.
+    """
+    if not emotional:
+        return [presence_shape(row.lane, *_ALONE)]
     return [*_mixes(row.pieces), *_bars(row.bars)]
 
 
@@ -70,7 +76,9 @@ def _bars(bars: Iterable[Bar]) -> list[Shape]:
     for bar in bars:
         groups[bar.label, bar.episode].append(bar.segment)
     return [
-        Shape(_boxes(segments, *_BAR), hexadecimal(emotion_color(label)) if label else "", bool(label) and not episode)
+        Shape(_boxes(segments, *_BAR), hexadecimal(emotion_color(label)), "full" if episode else "faint")
+        if label
+        else Shape(_boxes(segments, *_BAR), kind="unknown")
         for (label, episode), segments in groups.items()
     ]
 
@@ -89,7 +97,7 @@ def _mixes(pieces: Sequence[Piece]) -> list[Shape]:
     for piece in pieces:
         for label, path in _areas(piece, step):
             paths[label].append(path)
-    return [Shape("".join(parts), hexadecimal(emotion_color(EMOTIONS[label]))) for label, parts in paths.items()]
+    return [Shape("".join(parts), hexadecimal(emotion_color(EMOTIONS[label])), "mix") for label, parts in paths.items()]
 
 
 def _areas(piece: Piece, step: int) -> Iterable[tuple[int, str]]:

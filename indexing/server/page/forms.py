@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
@@ -12,7 +12,11 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from indexing import gallery
 from indexing.corrections import Entry, describe
+from indexing.jobs import JobQueue
+from indexing.server.context import context_of
+from indexing.server.errors import MEDIA_TYPE
 from indexing.server.page.answers import PageRoute, filled, reason_of, store_of
+from indexing.server.routes.videos import delete_video
 from indexing.store import Store
 from tracker.errors import FacetrackError
 
@@ -36,37 +40,41 @@ class Said:
     force: bool
     next: str
 
-    def answer(self, act: Act, *, to: str | None = None) -> Response:
+    def answer(self, act: Act, *, before: str = "") -> Response:
         """Do it and tell what was done; why not, where it is refused.
 
         Args:
             act: Writes it into the log.
-            to: Where to go on, if not where the form was.
+            before: Words before those that tell it: it was taken back.
         """
         store = store_of(self.request)
         try:
             entries = act(store, self.force)
         except FacetrackError as error:
             return self._refused(error)
-        return self.done(told(store, entries), undo=len(entries), to=to)
+        if before:
+            return self.done(before + told(store, entries))
+        return self.done(told(store, entries), undo=len(entries), entry=entries[-1].entry_id)
 
-    def done(self, text: str, *, undo: int = 0, to: str | None = None) -> Response:
+    def done(self, text: str, *, undo: int = 0, entry: int = 0, to: str | None = None) -> Response:
         """Return that something was done.
 
         Args:
             text: What.
             undo: How many entries of the log it was.
+            entry: Number of the last of them.
             to: Where to go on, if not where the form was.
         """
         if self._scripted:
-            return JSONResponse({"told": text, "undo": undo, "next": to})
+            return JSONResponse({"told": text, "undo": undo, "entry": entry, "next": to})
         return RedirectResponse(to or self.next, 303)
 
     def _refused(self, error: FacetrackError) -> Response:
         reason, forcible = reason_of(error)
         if self._scripted:
-            problem = {"title": "Refused", "status": 409, "detail": reason, "forcible": forcible}
-            return JSONResponse(problem, 409, media_type="application/problem+json")
+            status = 409 if forcible else 422
+            problem = {"title": "Refused", "status": status, "detail": reason, "forcible": forcible}
+            return JSONResponse(problem, status, media_type=MEDIA_TYPE)
         fields = [(name, value) for name, value in self._fields() if name != "force"]
         return filled(
             self.request, "refused.html", status=409, reason=reason, forcible=forcible, fields=fields, back=self.next
@@ -163,20 +171,37 @@ def assign(said: Sent, tracks: Keys, person: Annotated[str, Form()] = "") -> Res
 
 
 @router.post("/undo")
-def undo(said: Sent, count: Annotated[int, Form(ge=1)] = 1) -> Response:
-    """Take back the last corrections."""
-    store = store_of(said.request)
-    entries = gallery.undo(store, count)
-    return said.done(f"Taken back: {told(store, entries)}")
+def undo(said: Sent, count: Annotated[int, Form(ge=1)] = 1, entry: Annotated[int, Form()] = 0) -> Response:
+    """Take back the last corrections; where an entry is named, only if it still is the last one."""
+    return said.answer(lambda store, _: _undo(store, count, entry), before="Taken back: ")
+
+
+@router.post("/review")
+def review(said: Sent, a: Annotated[int, Form()], b: Annotated[int, Form()], answer: Annotated[Literal["same", "different"], Form()]) -> Response:
+    """Say whether two people are one."""
+    return said.answer(lambda store, force: [])
+
+
+@router.post("/jobs/{job_id}/cancel")
+def cancel(said: Sent, job_id: int) -> Response:
+    """Stop a job."""
+    job = JobQueue(store_of(said.request)).cancel(job_id)
+    return said.done(f"{job.path.name} is cancelled", to="/jobs")
+
+
+@router.post("/jobs/{job_id}/retry")
+def retry(said: Sent, job_id: int) -> Response:
+    """Queue a job again."""
+    job = JobQueue(store_of(said.request)).retry(job_id)
+    return said.done(f"{job.path.name} is queued again", to="/jobs")
 
 
 @router.post("/videos/{video_id}/remove")
 def remove(said: Sent, video_id: int) -> Response:
-    """Remove a video with its faces."""
-    store = store_of(said.request)
-    video = store.video(video_id)
-    store.remove_video(video_id)
-    return said.done(f"{video.path.name} is removed", to="/")
+    """Remove a video with its faces; the file goes only where it was uploaded."""
+    name = store_of(said.request).video(video_id).path.name
+    delete_video(context_of(said.request), video_id)
+    return said.done(f"{name} is removed", to="/")
 
 
 def _merge(store: Store, people: Sequence[int], *, force: bool) -> list[Entry]:
@@ -193,6 +218,13 @@ def _merge(store: Store, people: Sequence[int], *, force: bool) -> list[Entry]:
             raise
         kept = entries[-1].identities[0]
     return entries
+
+
+def _undo(store: Store, count: int, entry: int) -> list[Entry]:
+    holding = [one.entry_id for one in store.log() if one.holds]
+    if entry and holding[-1:] != [entry]:
+        raise FacetrackError("something else was said meanwhile; the list of corrections tells what the last one is")
+    return gallery.undo(store, count)
 
 
 def _take_back(store: Store, entries: Sequence[Entry]) -> None:

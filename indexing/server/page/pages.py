@@ -26,9 +26,9 @@ Page = Annotated[int, Query(ge=1)]
 @router.get("/")
 def library(request: Request, q: str = "", page: Page = 1) -> Response:
     """Show all videos."""
-    return filled(
-        request, "library.html", library=views.library(store_of(request), query=q.strip(), page=page), query=q.strip()
-    )
+    store = store_of(request)
+    found = views.library(store, query=q.strip(), page=page)
+    return filled(request, "library.html", library=found, query=q.strip(), database=store.path)
 
 
 @router.get("/videos/{video_id}")
@@ -84,11 +84,10 @@ def search(request: Request) -> Response:
 def jobs(request: Request, page: Page = 1) -> Response:
     """Show what is being worked on, and what people have said."""
     entries = Paged.of(list(reversed(gallery.log(store_of(request)))), page, ENTRIES_A_PAGE)
-    queue = request.app.state.context.queue
-    return filled(request, "jobs.html", jobs=views.jobs(queue), entries=entries)
+    return filled(request, "jobs.html", jobs=views.jobs(store_of(request)), entries=entries)
 
 
 @router.get("/login")
-def login(request: Request) -> Response:
+def login(request: Request, next: str = "/", failed: bool = False) -> Response:
     """Ask for the token."""
-    return filled(request, "login.html")
+    return filled(request, "login.html", next=next, failed=failed)

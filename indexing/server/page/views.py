@@ -12,6 +12,7 @@ import numpy as np
 from indexing import gallery
 from indexing.corrections import Entry
 from indexing.emotions import GAP
+from indexing.jobs import Job, JobQueue
 from indexing.lanes import Lane, lanes_of
 from indexing.plot.chart import Row, row_of
 from indexing.server.page import drawing
@@ -198,7 +199,7 @@ def video_view(store: Store, video_id: int, *, everybody: bool = False) -> Video
     cuts = store.timestamps(video_id)[store.shots(video_id)][1:].tolist()
     return VideoView(
         video,
-        [LaneView(row.lane, drawing.lane_shapes(row), _face(row.lane)) for row in _rows(store, video, shown)],
+        [LaneView(row.lane, drawing.lane_shapes(row, emotional=video.emotion_id is not None), _face(row.lane)) for row in _rows(store, video, shown)],
         len(lanes) - len(shown),
         cuts,
         drawing.cuts_path(cuts),
@@ -354,7 +355,7 @@ def _scene(
 ) -> Scene:
     own = tuple(record for record in records if record.video_id == video.video_id)
     [row] = _rows(store, video, [Lane(identity, tuple(seen), own)], identity.identity_id)
-    return Scene(video, seen, drawing.lane_shapes(row))
+    return Scene(video, seen, drawing.lane_shapes(row, emotional=video.emotion_id is not None))
 
 
 def _shares(summaries: Sequence[EmotionSummary]) -> tuple[list[tuple[str, float]], float]:
@@ -391,3 +392,39 @@ def companions(store: Store, identity_id: int) -> list[Companion]:
         if shared
     ]
     return sorted(found, key=lambda c: (-c.seconds, -len(c.moments), c.identity.identity_id))
+
+
+# ---- review
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Two people who may be one.
+
+    Attributes:
+        a: One of them.
+        b: The other.
+        tracks_a: Tracks that show the first one, the best first.
+        tracks_b: The same of the other.
+        probability: That they are one.
+    """
+
+    a: Person
+    b: Person
+    tracks_a: Sequence[int]
+    tracks_b: Sequence[int]
+    probability: float
+
+
+def questions(store: Store, *, limit: int) -> list[Question]:
+    return []
+
+
+# ---- jobs
+
+
+def jobs(store: Store) -> list[Job]:
+    """Return the jobs: those that are worked at, those that wait, then the rest, the newest first."""
+    order = {"running": 0, "queued": 1}
+    found = JobQueue(store).jobs(limit=500)
+    return sorted(found, key=lambda job: (order.get(job.state, 2), -job.job_id))

@@ -13,7 +13,7 @@ export async function send(address, fields) {
     try {
       return await request(address, { method: "POST", body: new URLSearchParams(body) });
     } catch (problem) {
-      if (problem.status === 409 || problem.status === 404) {
+      if ([404, 409, 422].includes(problem.status)) {
         if (!(await refused(problem))) return null;
         body.set("force", "true");
         continue;

@@ -44,8 +44,8 @@ function ask(wait = WAIT) {
 function show(people) {
   list.replaceChildren(...people.map((person, place) => {
     const row = make("li", { role: "option", id: `picker-${place}`, "aria-selected": "false" },
-      make("img", { class: "face-image", alt: "", src: `/api/v1/people/${person.identity}/thumbnail.jpg` }),
-      make("span", {}, person.name));
+      make("img", { class: "face-image", alt: "", src: faceOf(person.best_track) }),
+      make("span", {}, person.label));
     row.addEventListener("pointerdown", (event) => { event.preventDefault(); choose(person); });
     row.person = person;
     return row;
@@ -80,7 +80,7 @@ function steer(event) {
 
 function choose(person) {
   const target = field;
-  target.value = person.name;
+  target.value = person.label;
   close();
   const button = find("button:not([type=button])", target.parentElement);
   button?.focus();

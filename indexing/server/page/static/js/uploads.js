@@ -81,9 +81,9 @@ function fail({ box, bar, state }, text) {
 
 function follow(item, job, status) {
   const { bar, state, box } = item;
-  if (status === 200 && job.video_id) return done(item, job, "is in the library already");
+  if (status === 200 && job.video) return done(item, job, "is in the library already");
   if (document.body.dataset.page === "jobs") { box.remove(); return refresh(); }
-  const events = new EventSource(`/api/v1/jobs/${job.job_id}/events`);
+  const events = new EventSource(`/api/v1/jobs/${job.id}/events`);
   item.close.addEventListener("click", () => events.close());
   events.addEventListener("job", ({ data }) => {
     const now = JSON.parse(data);
@@ -99,6 +99,6 @@ function follow(item, job, status) {
 
 function done({ file, box }, job, text) {
   box.remove();
-  toast(`${file.name} ${text}`, job.video_id ? { label: "Open", action: () => location.assign(`/videos/${job.video_id}`), stay: 20000 } : {});
+  toast(`${file.name} ${text}`, job.video ? { label: "Open", action: () => location.assign(`/videos/${job.video}`), stay: 20000 } : {});
   if (["library", "people", "jobs"].includes(document.body.dataset.page) && !all("[data-upload] progress").length) refresh();
 }
