@@ -259,6 +259,22 @@ def read_frame(path: Path | str, index: int, timestamp: float) -> Image:
     raise MediaError(f"{path}: frame {index} could not be decoded; the file may be damaged, or another one now")
 
 
+def declared_size(path: Path | str) -> tuple[int, int]:
+    """Return the width and height that a video or picture declares, not turned upright; no picture is decoded for it.
+
+    Raises:
+        MediaError: if the file is missing, unreadable, empty, no media, or has sound only.
+    """
+    path = Path(path)
+    _check_file(path)
+    if _is_image(path):
+        with _open_pillow(path) as picture:
+            return picture.size
+    with _open_container(path) as container:
+        context = _video_stream(container, path).codec_context
+        return context.width, context.height
+
+
 def content_hash(path: Path | str) -> str:
     """Return the SHA-256 of a file's bytes, hexadecimal, read in pieces."""
     with Path(path).open("rb") as file:

@@ -12,7 +12,18 @@ from fastapi import FastAPI
 from indexing.server import errors
 from indexing.server.context import Context, Limits, Revision
 from indexing.server.metrics import Metrics
-from indexing.server.routes import people, session, system, tracks, videos
+from indexing.server.models import SearchModels
+from indexing.server.routes import (
+    corrections,
+    exports,
+    jobs,
+    people,
+    search,
+    session,
+    system,
+    tracks,
+    videos,
+)
 from indexing.server.security import API, LOOPBACK, Guard
 from indexing.store import Store
 
@@ -47,6 +58,7 @@ def create_app(
     """
     context = _context(store_path, roots, uploads, models_dir, limits or Limits())
     metrics = Metrics()
+    metrics.watch(lambda: system.gauges(context), lambda: system.jobs_by_state(context))
     app = FastAPI(
         title="facetrack",
         summary="Who is on screen, when, and with what expression.",
@@ -56,10 +68,12 @@ def create_app(
         redoc_url=None,
         lifespan=_lifespan(context),
     )
-    app.state.context, app.state.token = context, token
+    app.state.context, app.state.token, app.state.metrics = context, token, metrics
     errors.register(app)
-    for subject in (system, videos, people, tracks, session):
+    # `search` goes before `people`, as enrolling is below it.
+    for subject in (system, jobs, videos, search, people, tracks, corrections, exports, session):
         app.include_router(subject.router)
+    app.include_router(system.metrics_router)
     if page:
         _add_pages(app)
     app.add_middleware(Guard, token=token, hosts=hosts, limits=context.limits, metrics=metrics)
@@ -77,7 +91,8 @@ def _context(
         uploads=folder,
         models_dir=models_dir,
         limits=limits,
-        revision=Revision(path),
+        revision=Revision(store),
+        searching=SearchModels(store, models_dir),
     )
 
 

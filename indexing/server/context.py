@@ -15,7 +15,9 @@ from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from indexing.corrections import merged_into
+from indexing.jobs import JobQueue
 from indexing.server.errors import ProblemError
+from indexing.server.models import SearchModels
 from indexing.store import Store
 from indexing.types import Identity, TrackRecord, VideoRecord
 
@@ -49,18 +51,24 @@ class Limits:
 
 
 class Revision:
-    """Tells whether the database has changed, whoever changed it."""
+    """Tells whether what is stored has changed, whoever changed it, at the cost of looking at one number.
 
-    def __init__(self, path: Path) -> None:
+    As in `indexing.store.Store.revision`, jobs do not count.
+    """
+
+    def __init__(self, store: Store) -> None:
         # The number is of the connection: it counts what others commit, so nothing may be written through this one.
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(store.path, check_same_thread=False, isolation_level=None)
+        self._store, self._lock = store, threading.Lock()
+        self._commits, self._token = -1, ""
 
-    def __call__(self) -> int:
-        """Return a number that is another one after each change."""
+    def __call__(self) -> str:
+        """Return a token that is another one after each change."""
         with self._lock:
-            row = self._connection.execute("PRAGMA data_version").fetchone()
-        return int(row[0])
+            commits = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+            if commits != self._commits:
+                self._token, self._commits = self._store.revision, commits
+            return self._token
 
     def close(self) -> None:
         """Close the connection."""
@@ -73,14 +81,14 @@ class _Slot:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.revision: int | None = None
+        self.revision: str | None = None
         self.value: Any = None
 
 
 class Cache:
     """Answers that are kept until the database changes, so that many readers cost as much as one."""
 
-    def __init__(self, revision: Callable[[], int], *, most: int = _KEPT) -> None:
+    def __init__(self, revision: Callable[[], str], *, most: int = _KEPT) -> None:
         self._revision, self._most = revision, most
         self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
         self._lock = threading.Lock()
@@ -112,23 +120,30 @@ class Context:
     Attributes:
         store: The database; safe for several threads.
         roots: Folders below which files may be named.
-        uploads: Folder in which uploaded files are kept; None: uploads are refused.
+        uploads: Folder in which uploaded files are kept.
         models_dir: Folder in which weights are looked for first.
         limits: What a request may ask for at most.
-        revision: Tells a number that is another one after each change of the database.
-        cache: Answers that are kept until then.
+        revision: Tells a token that is another one after each change of what is stored.
+        searching: The models of searches.
+        queue: The jobs.
+        cache: Answers that are kept until the next change.
+        correcting: Held while a correction is made: each is several transactions.
     """
 
     store: Store
     roots: tuple[Path, ...]
-    uploads: Path | None
+    uploads: Path
     models_dir: Path | None
     limits: Limits
     revision: Revision
+    searching: SearchModels
+    queue: JobQueue = field(init=False)
     cache: Cache = field(init=False)
+    correcting: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        """Make the cache."""
+        """Make what follows from the store."""
+        object.__setattr__(self, "queue", JobQueue(self.store))
         object.__setattr__(self, "cache", Cache(self.revision))
 
     def identities(self) -> dict[int, Identity]:

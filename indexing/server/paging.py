@@ -46,8 +46,11 @@ def page(items: Sequence[M], key: Callable[[M], Key], *, cursor: str | None, lim
 
 
 def _after(keys: Sequence[Key], cursor: str) -> int:
+    key = decode(cursor)
+    if any(len(key) != len(other) for other in keys[:1]):
+        raise _bad(cursor)
     try:
-        return bisect_right(keys, decode(cursor))
+        return bisect_right(keys, key)
     except TypeError as error:  # compared with what another order gave
         raise _bad(cursor) from error
 

@@ -1,54 +1,20 @@
-"""Frames of videos as JPEG files."""
+"""Thumbnails and frames as answers."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import threading
 
-import numpy as np
 from fastapi import Request, Response
 
-from indexing.server.context import Context, tag_of, tagged
+from indexing.server.context import Context, known_tags, tag_of, tagged
 from indexing.server.errors import ProblemError
-from tracker.errors import MediaError
-from tracker.types import Image
+from indexing.stills import still
+from indexing.types import VideoRecord
 
-_QUALITY = 85
+_DECODERS = threading.BoundedSemaphore(2)
+"""Frames that are decoded at once; the others wait."""
 
-
-def jpeg_of_frame(path: Path, index: int, time: float, *, width: int | None = None) -> bytes:
-    """Return a frame of a video as a JPEG file.
-
-    Args:
-        path: The video, or a picture.
-        index: Which frame, from 0.
-        time: Its presentation time in seconds.
-        width: Pixels that it is scaled down to; None: as it is.
-
-    Raises:
-        MediaError: if the file cannot be decoded so far.
-    """
-    from tracker.video import read_frame
-
-    return _encoded(_scaled(read_frame(path, index, time), width))
-
-
-def _scaled(image: Image, width: int | None) -> Image:
-    from tracker.headless import cv2
-
-    height, full = image.shape[:2]
-    if width is None or width >= full:
-        return image
-    size = (width, max(1, round(height * width / full)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _encoded(image: Image) -> bytes:
-    from tracker.headless import cv2
-
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    if not done:
-        raise MediaError(f"a picture of {image.shape[1]}x{image.shape[0]} pixels cannot be encoded as JPEG")
-    return bytes(data.tobytes())
+_HOUR = "private, max-age=3600"
 
 
 def thumbnail(request: Request, context: Context, track_key: int) -> Response:
@@ -61,3 +27,29 @@ def thumbnail(request: Request, context: Context, track_key: int) -> Response:
     if not body:
         raise ProblemError(404, f"track {track_key} has no picture")
     return tagged(request, body, tag_of(body), media_type="image/jpeg")
+
+
+def frame(request: Request, context: Context, video: VideoRecord, index: int, width: int | None) -> Response:
+    """Return a frame of a video as an answer.
+
+    Raises:
+        ProblemError: 404, if there is no such frame, or the file is gone.
+        MediaError: if it cannot be decoded.
+    """
+    if index >= video.frame_count:
+        raise ProblemError(404, f"video {video.video_id} has {video.frame_count} frames; there is no frame {index}")
+    tag = f'"{video.info.content_hash[:24]}-{index}-{width or 0}"'
+    known = tag in known_tags(request.headers.get("if-none-match", ""))
+    body = b"" if known else _decoded(context, video, index, width)
+    return tagged(request, body, tag, media_type="image/jpeg", caching=_HOUR)
+
+
+def _decoded(context: Context, video: VideoRecord, index: int, width: int | None) -> bytes:
+    if not video.path.is_file():
+        raise ProblemError(404, f"the file of video {video.video_id} is no longer where it was; put it back")
+
+    def build() -> bytes:
+        with _DECODERS:
+            return still(video.path, index, float(context.store.timestamps(video.video_id)[index]), width=width)
+
+    return context.cache.get(("frame", video.video_id, index, width), build)

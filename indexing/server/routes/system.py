@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 
 from indexing import wire
-from indexing.server.context import Context, Ctx, answer
-from indexing.server.routes import NOT_MODIFIED
+from indexing.server.context import Context, Ctx
+from indexing.server.metrics import CONTENT_TYPE, Metrics
 from indexing.server.routes import router as subject
 
 router = subject("system")
+metrics_router = APIRouter()
 
 
 @router.get("/health")
@@ -25,10 +26,10 @@ def version() -> str:
     return of("facetrack")
 
 
-@router.get("/stats", response_model=wire.Stats, responses=NOT_MODIFIED)
-def get_stats(request: Request, context: Ctx) -> Response:
-    """Tell how much is in the database."""
-    return answer(request, context, lambda: stats(context))
+@router.get("/stats")
+def get_stats(context: Ctx) -> wire.Stats:
+    """Tell how much is in the database, and how many jobs are in which state."""
+    return stats(context)
 
 
 def stats(context: Context) -> wire.Stats:
@@ -49,6 +50,19 @@ def stats(context: Context) -> wire.Stats:
     )
 
 
+@metrics_router.get("/metrics", response_class=Response, include_in_schema=False)
+def get_metrics(request: Request) -> Response:
+    """Tell Prometheus what it asks for."""
+    metrics: Metrics = request.app.state.metrics
+    return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+
+def gauges(context: Context) -> dict[str, float]:
+    """Return what the metrics tell of the database."""
+    held = stats(context)
+    return {"videos": held.videos, "people": held.people, "tracks": held.tracks, "video_seconds": held.seconds}
+
+
 def jobs_by_state(context: Context) -> dict[str, int]:
     """Return the number of jobs in each state."""
-    return {}
+    return {str(state): count for state, count in context.queue.counts().items()}

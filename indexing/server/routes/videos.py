@@ -11,15 +11,13 @@ from fastapi import Query, Request, Response
 from fastapi.responses import FileResponse
 
 from indexing import wire
-from indexing.server import views
-from indexing.server.context import Context, Ctx, answer, tagged
+from indexing.server import pictures, received, views
+from indexing.server.context import Ctx, answer
 from indexing.server.errors import ProblemError
 from indexing.server.paging import PAGE, Count, Cursor, page
 from indexing.server.parameters import End, OfPerson, Start, VideoId, until
-from indexing.server.pictures import jpeg_of_frame
 from indexing.server.routes import NOT_MODIFIED, jpeg
 from indexing.server.routes import router as subject
-from indexing.types import VideoRecord
 
 router = subject("videos", prefix="/videos")
 
@@ -43,27 +41,18 @@ def get_video(request: Request, context: Ctx, video_id: VideoId) -> Response:
 @router.delete("/{video_id}", status_code=204)
 def delete_video(context: Ctx, video_id: VideoId) -> None:
     """Remove a video with its tracks; the file goes only where it was uploaded."""
-    video = context.video(video_id)
-    context.store.remove_video(video_id)
-    if context.uploads is not None and video.path.resolve().is_relative_to(context.uploads):
-        video.path.unlink(missing_ok=True)
+    context.video(video_id)
+    with received.discarding(context):
+        context.store.remove_video(video_id)
 
 
 @router.get("/{video_id}/media", response_class=FileResponse)
 def get_media(context: Ctx, video_id: VideoId) -> FileResponse:
     """Return the file itself; `Range` is obeyed."""
-    return FileResponse(there(context.video(video_id)), media_type=_media_type(context.video(video_id).path))
-
-
-def there(video: VideoRecord) -> Path:
-    """Return the file of a video.
-
-    Raises:
-        ProblemError: 404, if it is no longer where it was.
-    """
-    if not video.path.is_file():
-        raise ProblemError(404, f"the file of video {video.video_id} is no longer where it was; put it back")
-    return video.path
+    path = context.video(video_id).path
+    if not path.is_file():
+        raise ProblemError(404, f"the file of video {video_id} is no longer where it was; put it back")
+    return FileResponse(path, media_type=_media_type(path))
 
 
 def _media_type(path: Path) -> str:
@@ -82,17 +71,7 @@ def get_frame(
     width: Annotated[int | None, Query(ge=16, le=4096, description="Scaled down to this width.")] = None,
 ) -> Response:
     """Return a decoded frame."""
-    video = context.video(video_id)
-    if frame >= video.frame_count:
-        raise ProblemError(404, f"video {video_id} has the frames 0 to {video.frame_count - 1}; there is no {frame}")
-    tag = f'"{video.info.content_hash[:24]}-{frame}-{width or 0}"'
-    body = b"" if tag in request.headers.get("if-none-match", "") else _frame(context, video, frame, width)
-    return tagged(request, body, tag, media_type="image/jpeg", caching="private, max-age=3600")
-
-
-def _frame(context: Context, video: VideoRecord, frame: int, width: int | None) -> bytes:
-    time = float(context.store.timestamps(video.video_id)[frame])
-    return jpeg_of_frame(there(video), frame, time, width=width)
+    return pictures.frame(request, context, context.video(video_id), frame, width)
 
 
 @router.get("/{video_id}/appearances", response_model=wire.Page[wire.Appearance], responses=NOT_MODIFIED)
