@@ -14,7 +14,6 @@ from starlette.responses import HTMLResponse, Response
 
 from indexing.gallery import ContradictionError
 from indexing.server.page import texts
-from indexing.store import Store
 from tracker.errors import FacetrackError
 
 THEME = "facetrack_theme"
@@ -24,12 +23,6 @@ THEME = "facetrack_theme"
 @cache
 def _environment() -> Environment:
     return texts.environment()
-
-
-def store_of(request: Request) -> Store:
-    """Return the database of the service."""
-    store: Store = request.app.state.context.store
-    return store
 
 
 def filled(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -67,6 +60,8 @@ class PageRoute(APIRoute):
             except FacetrackError as error:
                 return filled(request, "error.html", status=404, reason=str(error))
             except RequestValidationError:
-                return filled(request, "error.html", status=404, reason=f"{request.url.path} is no address of this service")
+                return filled(
+                    request, "error.html", status=404, reason=f"{request.url.path} is no address of this service"
+                )
 
         return handled

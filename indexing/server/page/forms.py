@@ -10,12 +10,12 @@ from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from indexing import gallery
+from indexing import gallery, questions
 from indexing.corrections import Entry, describe
-from indexing.jobs import JobQueue
-from indexing.server.context import context_of
+from indexing.server import received
+from indexing.server.context import Context, context_of
 from indexing.server.errors import MEDIA_TYPE
-from indexing.server.page.answers import PageRoute, filled, reason_of, store_of
+from indexing.server.page.answers import PageRoute, filled, reason_of
 from indexing.server.routes.videos import delete_video
 from indexing.store import Store
 from tracker.errors import FacetrackError
@@ -40,6 +40,11 @@ class Said:
     force: bool
     next: str
 
+    @property
+    def context(self) -> Context:
+        """What the service works with."""
+        return context_of(self.request)
+
     def answer(self, act: Act, *, before: str = "") -> Response:
         """Do it and tell what was done; why not, where it is refused.
 
@@ -47,14 +52,16 @@ class Said:
             act: Writes it into the log.
             before: Words before those that tell it: it was taken back.
         """
-        store = store_of(self.request)
+        context = self.context
         try:
-            entries = act(store, self.force)
+            with context.correcting, received.discarding(context):
+                entries = act(context.store, self.force)
+                text = told(context.store, entries)
         except FacetrackError as error:
             return self._refused(error)
         if before:
-            return self.done(before + told(store, entries))
-        return self.done(told(store, entries), undo=len(entries), entry=entries[-1].entry_id)
+            return self.done(before + text)
+        return self.done(text, undo=len(entries), entry=entries[-1].entry_id)
 
     def done(self, text: str, *, undo: int = 0, entry: int = 0, to: str | None = None) -> Response:
         """Return that something was done.
@@ -177,30 +184,37 @@ def undo(said: Sent, count: Annotated[int, Form(ge=1)] = 1, entry: Annotated[int
 
 
 @router.post("/review")
-def review(said: Sent, a: Annotated[int, Form()], b: Annotated[int, Form()], answer: Annotated[Literal["same", "different"], Form()]) -> Response:
+def review(
+    said: Sent,
+    a: Annotated[int, Form()],
+    b: Annotated[int, Form()],
+    answer: Annotated[Literal["same", "different"], Form()],
+) -> Response:
     """Say whether two people are one."""
-    return said.answer(lambda store, force: [])
+    if answer == "same":
+        return said.answer(lambda store, force: [gallery.merge(store, a, b, force=force)])
+    return said.answer(lambda store, _: [questions.answer(store, a, b, same=False)])
 
 
 @router.post("/jobs/{job_id}/cancel")
 def cancel(said: Sent, job_id: int) -> Response:
     """Stop a job."""
-    job = JobQueue(store_of(said.request)).cancel(job_id)
+    job = said.context.queue.cancel(job_id)
     return said.done(f"{job.path.name} is cancelled", to="/jobs")
 
 
 @router.post("/jobs/{job_id}/retry")
 def retry(said: Sent, job_id: int) -> Response:
     """Queue a job again."""
-    job = JobQueue(store_of(said.request)).retry(job_id)
+    job = said.context.queue.retry(job_id)
     return said.done(f"{job.path.name} is queued again", to="/jobs")
 
 
 @router.post("/videos/{video_id}/remove")
 def remove(said: Sent, video_id: int) -> Response:
     """Remove a video with its faces; the file goes only where it was uploaded."""
-    name = store_of(said.request).video(video_id).path.name
-    delete_video(context_of(said.request), video_id)
+    name = said.context.video(video_id).path.name
+    delete_video(said.context, video_id)
     return said.done(f"{name} is removed", to="/")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -11,9 +12,11 @@ from starlette.responses import RedirectResponse, Response
 from indexing import gallery
 from indexing.corrections import merged_into
 from indexing.export import FORMATS
+from indexing.server.context import context_of
 from indexing.server.page import views
-from indexing.server.page.answers import PageRoute, filled, store_of
+from indexing.server.page.answers import PageRoute, filled
 from indexing.server.page.views import Paged
+from indexing.store import Store
 
 ENTRIES_A_PAGE = 50
 QUESTIONS = 24
@@ -22,19 +25,26 @@ router = APIRouter(route_class=PageRoute)
 
 Page = Annotated[int, Query(ge=1)]
 
+View = TypeVar("View")
+
+
+def _kept(request: Request, build: Callable[[Store], View]) -> View:
+    """Return what a page shows; it is read once for each change of the database."""
+    context = context_of(request)
+    return context.cache.get(("page", request.url.path, request.url.query), lambda: build(context.store))
+
 
 @router.get("/")
 def library(request: Request, q: str = "", page: Page = 1) -> Response:
     """Show all videos."""
-    store = store_of(request)
-    found = views.library(store, query=q.strip(), page=page)
-    return filled(request, "library.html", library=found, query=q.strip(), database=store.path)
+    found = _kept(request, lambda store: views.library(store, query=q.strip(), page=page))
+    return filled(request, "library.html", library=found, query=q.strip(), database=context_of(request).store.path)
 
 
 @router.get("/videos/{video_id}")
 def video(request: Request, video_id: int, lanes: Literal["first", "all"] = "first") -> Response:
     """Show a video with who is seen in it when, and what they show."""
-    view = views.video_view(store_of(request), video_id, everybody=lanes == "all")
+    view = _kept(request, lambda store: views.video_view(store, video_id, everybody=lanes == "all"))
     return filled(request, "video.html", view=view, formats=FORMATS.values())
 
 
@@ -47,7 +57,7 @@ def people(
     page: Page = 1,
 ) -> Response:
     """Show all people."""
-    found = views.people(store_of(request), query=q.strip(), sort=sort, ignored=ignored, page=page)
+    found = _kept(request, lambda store: views.people(store, query=q.strip(), sort=sort, ignored=ignored, page=page))
     return filled(request, "people.html", people=found, query=q.strip(), sort=sort, ignored=ignored)
 
 
@@ -60,18 +70,18 @@ def person(
     page: Page = 1,
 ) -> Response:
     """Show a person; one who was merged is looked for where they went."""
-    store = store_of(request)
-    kept = merged_into(store.log()).get(identity_id)
+    kept = merged_into(context_of(request).store.log()).get(identity_id)
     if kept is not None:
         return RedirectResponse(f"/people/{kept}", 303)
-    view = views.person_view(store, identity_id, everywhere=videos == "all", uncertain=tracks == "uncertain", page=page)
+    wanted = {"everywhere": videos == "all", "uncertain": tracks == "uncertain"}
+    view = _kept(request, lambda store: views.person_view(store, identity_id, page=page, **wanted))
     return filled(request, "person.html", view=view, order=tracks, formats=FORMATS.values())
 
 
 @router.get("/review")
 def review(request: Request) -> Response:
     """Ask about the pairs of people of whom it is least certain whether they are one."""
-    return filled(request, "review.html", cards=views.questions(store_of(request), limit=QUESTIONS))
+    return filled(request, "review.html", cards=_kept(request, lambda store: views.questions(store, limit=QUESTIONS)))
 
 
 @router.get("/search")
@@ -83,8 +93,9 @@ def search(request: Request) -> Response:
 @router.get("/jobs")
 def jobs(request: Request, page: Page = 1) -> Response:
     """Show what is being worked on, and what people have said."""
-    entries = Paged.of(list(reversed(gallery.log(store_of(request)))), page, ENTRIES_A_PAGE)
-    return filled(request, "jobs.html", jobs=views.jobs(store_of(request)), entries=entries)
+    context = context_of(request)
+    entries = Paged.of(list(reversed(gallery.log(context.store))), page, ENTRIES_A_PAGE)
+    return filled(request, "jobs.html", jobs=views.jobs(context.queue), entries=entries)
 
 
 @router.get("/login")

@@ -78,10 +78,10 @@ def minute(moment: str) -> str:
 
 
 def plain(text: object) -> str:
-    """Return a text that a page can carry: a file name may hold bytes that are no text.
+    r"""Return a text that a page can carry: a file name may hold bytes that are no text.
 
     Example:
-        >>> plain("a\\udcff.mp4")
+        >>> plain("a\udcff.mp4")
         'a?.mp4'
     """
     return str(text).encode("utf-8", "replace").decode()

@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from indexing import gallery
+from indexing import questions as likely
 from indexing.corrections import Entry
-from indexing.emotions import GAP
 from indexing.jobs import Job, JobQueue
 from indexing.lanes import Lane, lanes_of
 from indexing.plot.chart import Row, row_of
@@ -111,10 +111,11 @@ class VideoCard:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """All videos, a page of them, and what they add up to."""
+    """All videos and photographs, a page of them, and what they add up to."""
 
     cards: Paged[VideoCard]
     videos: int
+    stills: int
     seconds: float
     people: int
 
@@ -128,7 +129,8 @@ def library(store: Store, *, query: str = "", page: int = 1) -> Library:
     people = [identity for identity in store.identities() if not identity.ignored]
     return Library(
         Paged(cards, paged.total, paged.number, paged.pages),
-        len(videos),
+        sum(not video.info.is_image for video in videos),
+        sum(video.info.is_image for video in videos),
         sum(video.end for video in videos if not video.info.is_image),
         len(people),
     )
@@ -199,7 +201,10 @@ def video_view(store: Store, video_id: int, *, everybody: bool = False) -> Video
     cuts = store.timestamps(video_id)[store.shots(video_id)][1:].tolist()
     return VideoView(
         video,
-        [LaneView(row.lane, drawing.lane_shapes(row, emotional=video.emotion_id is not None), _face(row.lane)) for row in _rows(store, video, shown)],
+        [
+            LaneView(row.lane, drawing.lane_shapes(row, emotional=video.emotion_id is not None), _face(row.lane))
+            for row in _rows(store, video, shown)
+        ],
         len(lanes) - len(shown),
         cuts,
         drawing.cuts_path(cuts),
@@ -223,8 +228,10 @@ def _face(lane: Lane) -> int | None:
 # ---- people
 
 
-def people(store: Store, *, query: str = "", sort: str = "screen_time", ignored: bool = False, page: int = 1) -> Paged[Person]:
-    """Return the people whose label contains ``query``, by ``screen_time``, ``name`` (those with one first) or ``id``."""
+def people(
+    store: Store, *, query: str = "", sort: str = "screen_time", ignored: bool = False, page: int = 1
+) -> Paged[Person]:
+    """Return the people whose label contains ``query``, by ``screen_time``, ``name`` or ``id``."""
     found = [p for p in store.people(ignored=ignored) if query.casefold() in p.identity.label.casefold()]
     if sort == "name":
         found.sort(key=lambda p: (p.identity.name is None, (p.identity.name or "").casefold(), p.identity.identity_id))
@@ -417,14 +424,34 @@ class Question:
 
 
 def questions(store: Store, *, limit: int) -> list[Question]:
-    return []
+    """Return the pairs of people who may be one, the least certain first."""
+    asked = likely.questions(store, limit=limit)
+    if not asked:
+        return []
+    people = {person.identity.identity_id: person for person in store.people()}
+    return [
+        Question(
+            people[one.a],
+            people[one.b],
+            _shown(store, one.a, one.track_a),
+            _shown(store, one.b, one.track_b),
+            one.probability,
+        )
+        for one in asked
+    ]
+
+
+def _shown(store: Store, identity_id: int, first: int) -> list[int]:
+    """Return the tracks that show a person best, ``first`` before the others."""
+    records = sorted(store.track_records(identity_id=identity_id), key=lambda record: -record.quality)
+    return [first, *(record.key for record in records if record.key != first)][:_FACES]
 
 
 # ---- jobs
 
 
-def jobs(store: Store) -> list[Job]:
+def jobs(queue: JobQueue) -> list[Job]:
     """Return the jobs: those that are worked at, those that wait, then the rest, the newest first."""
     order = {"running": 0, "queued": 1}
-    found = JobQueue(store).jobs(limit=500)
+    found = queue.jobs(limit=500)
     return sorted(found, key=lambda job: (order.get(job.state, 2), -job.job_id))

@@ -43,9 +43,7 @@ function options() {
 function posted() {
   const body = new FormData(), { far, together } = options();
   for (const file of files) body.append("file", file, file.name);
-  body.append("far", far);
-  if (together) body.append("together", "true");
-  return api("/search", { method: "POST", body });
+  return api(`/search?far=${far}${together ? "&together=true" : ""}`, { method: "POST", body });
 }
 
 function looked(asked) {
