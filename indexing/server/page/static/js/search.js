@@ -4,6 +4,7 @@ import { api } from "./api.js";
 import { clock, find, make } from "./dom.js";
 import { sentence } from "./dialogs.js";
 
+const SHOWN = 6;
 let files = [], turn = 0;
 const videos = new Map();
 
@@ -55,7 +56,8 @@ async function run(asked) {
   const mine = ++turn;
   say("busy", files.length ? "Looking for the faces…" : "Looking for who is alike…");
   try {
-    const [{ items, errors = [] }] = await Promise.all([asked, names()]);
+    const { items, errors } = { errors: [], ...(await asked) };
+    await names(items);
     if (mine !== turn) return;
     const place = find("[data-results]");
     place.replaceChildren(...errors.map((text) => make("p", { class: "problem" }, sentence(text))), ...items.map(block));
@@ -69,13 +71,11 @@ function say(kind, text) {
   find("[data-results]").replaceChildren(make("p", { class: kind }, text));
 }
 
-async function names() {
-  if (videos.size) return;
-  for (let next = ""; next !== null;) {
-    const page = await api(`/videos?limit=500${next ? `&cursor=${encodeURIComponent(next)}` : ""}`);
-    for (const video of page.items) videos.set(video.id, video);
-    next = page.next;
-  }
+/** Learn what the videos are called that will be shown. */
+async function names(answers) {
+  const shown = answers.flatMap(({ matches }) => matches.flatMap(({ appearances }) => appearances.slice(0, SHOWN)));
+  const unknown = [...new Set(shown.map(({ video }) => video))].filter((id) => !videos.has(id));
+  await Promise.all(unknown.map(async (id) => videos.set(id, await api(`/videos/${id}`).catch(() => null))));
 }
 
 function block(answer) {
@@ -116,8 +116,8 @@ function match(found) {
   find("[data-meter]", part).value = found.probability;
   find("[data-percent]", part).textContent = `${(100 * found.probability).toFixed(found.probability > 0.995 ? 1 : 0)} %`;
   find("[data-far]", part).textContent = `one stranger in ${Math.round(1 / Math.max(found.far, 1e-6)).toLocaleString("en")} is as alike`;
-  const seen = found.appearances.slice(0, 6).map((one) => make("a", { class: "n", href: moment(one) }, where(one)));
-  find("[data-moments]", part).append(...seen, found.appearances.length > 6 ? `and ${found.appearances.length - 6} more` : "");
+  const seen = found.appearances.slice(0, SHOWN).map((one) => make("a", { class: "n", href: moment(one) }, where(one)));
+  find("[data-moments]", part).append(...seen, found.appearances.length > SHOWN ? `and ${found.appearances.length - SHOWN} more` : "");
   return part;
 }
 
