@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,12 +61,27 @@ def questions(store: Store, *, limit: int = 20) -> list[Question]:
     records = _of_people(store)
     people, templates = _templates(store, records)
     settled = _in_one_picture(records) | _said_to_be_two(store.verdicts(), records)
-    open_pairs = (
-        pair for pair in _alike(people, templates, calibrate.for_store(store)) if (pair[2], pair[3]) not in settled
-    )
-    found = heapq.nsmallest(limit, open_pairs)
-    best = {who: best_track(records[who], ()) for pair in found for who in pair[2:4]}
-    return [Question(a, b, *chances, best[a] or 0, best[b] or 0) for _, _, a, b, *chances in found]
+    alike = _alike(people, templates, calibrate.for_store(store))
+    found = heapq.nsmallest(limit, (pair for pair in alike if (pair.a, pair.b) not in settled), key=_Alike.rank)
+    return [_question(pair, records) for pair in found]
+
+
+def _question(pair: _Alike, records: Mapping[int, Sequence[TrackRecord]]) -> Question:
+    track_a, track_b = (best_track(records[who], ()) or 0 for who in (pair.a, pair.b))
+    return Question(pair.a, pair.b, pair.probability, pair.similarity, track_a, track_b)
+
+
+class _Alike(NamedTuple):
+    """Two people, rising, and how alike they are."""
+
+    a: int
+    b: int
+    probability: float
+    similarity: float
+
+    def rank(self) -> tuple[float, float, int, int]:
+        """Return the place of the pair: the least certain first."""
+        return abs(self.probability - 0.5), -self.similarity, self.a, self.b
 
 
 def answer(store: Store, a: int, b: int, *, same: bool, reason: str | None = None) -> Entry:
@@ -106,10 +122,8 @@ def _templates(store: Store, records: Mapping[int, Sequence[TrackRecord]]) -> tu
     return people, np.array(made, np.float32).reshape(len(people), -1)
 
 
-def _alike(
-    people: Sequence[int], templates: Float32, scale: Calibration
-) -> Iterator[tuple[float, float, int, int, float, float]]:
-    """Yield pairs within the band: distance of the probability from a half, minus similarity, who, probability..."""
+def _alike(people: Sequence[int], templates: Float32, scale: Calibration) -> Iterator[_Alike]:
+    """Yield the pairs within the band."""
     for start in range(0, len(people), _ROWS):
         similarities = templates[start : start + _ROWS] @ templates.T
         probabilities = scale.probability(similarities)
@@ -117,7 +131,7 @@ def _alike(
         for row, column in np.argwhere(inside).tolist():
             if column > start + row:
                 chance, likeness = float(probabilities[row, column]), float(similarities[row, column])
-                yield abs(chance - 0.5), -likeness, people[start + row], people[column], chance, likeness
+                yield _Alike(people[start + row], people[column], chance, likeness)
 
 
 def _in_one_picture(records: Mapping[int, Sequence[TrackRecord]]) -> set[Pair]:

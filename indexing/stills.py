@@ -58,8 +58,8 @@ def still(
         "limits": asdict(allowed),
     }
     told = (
-        f"{path.name}: frame {index} cannot be decoded in {allowed.memory // MIB} MiB and {allowed.seconds:g} s, or the "
-        "file is damaged"
+        f"{path.name}: frame {index} cannot be decoded in {allowed.memory // MIB} MiB and {allowed.seconds:g} s, or "
+        "the file is damaged"
     )
     try:
         done = subprocess.run(

@@ -43,7 +43,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     clip, database = folder / "demo.mp4", folder / "demo.db"
     make_demo_clip(clip)
     with Store(database) as store:
-        process([clip], store)
+        process([clip], store, preset="fast", emotion_fps=2.0)
     return Demo(clip, database)
 
 
