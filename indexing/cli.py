@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 import indexing
+from indexing import gallery_commands, service_commands
 from indexing.arguments import (
     AsJson,
     Clusterer,
@@ -27,7 +28,6 @@ from indexing.arguments import (
     OwnEmbedder,
     Yes,
 )
-from indexing.gallery_commands import register
 from tracker.errors import FacetrackError
 
 if TYPE_CHECKING:
@@ -526,7 +526,8 @@ def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
-register(app)
+for commands in (gallery_commands, service_commands):
+    commands.register(app)
 
 
 def main() -> None:

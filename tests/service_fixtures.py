@@ -1,0 +1,74 @@
+"""A service that really runs, on a port of its own, and a small database of the demo clip with the real models."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from indexing.demo import make_demo_clip
+from indexing.pipeline import process
+from indexing.server import create_app
+from indexing.store import Store
+
+START = 20.0
+"""Seconds in which a service has to begin to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The demo clip, and a database of it; both are shared, so change a copy."""
+
+    clip: Path
+    database: Path
+
+    def copy(self, folder: Path) -> Path:
+        """Return the path of a copy of the database."""
+        return Path(shutil.copy(self.database, folder / "demo.db"))
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Two people in a clip of twelve seconds, with expressions."""
+    folder = tmp_path_factory.mktemp("service")
+    clip, database = folder / "demo.mp4", folder / "demo.db"
+    make_demo_clip(clip)
+    with Store(database) as store:
+        process([clip], store, preset="fast", emotion_fps=2.0)
+    return Demo(clip, database)
+
+
+@contextmanager
+def live(app: FastAPI) -> Iterator[str]:
+    """Run an application in a thread; gives its address, such as ``http://127.0.0.1:41234``."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        deadline = time.monotonic() + START
+        while not server.started:
+            assert thread.is_alive(), "the service ended before it began"
+            assert time.monotonic() < deadline, "the service did not begin"
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def demo_service(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a service on a copy of the database, without pages; tests that change something make their own."""
+    database = demo.copy(tmp_path_factory.mktemp("served"))
+    app = create_app(database, roots=[demo.clip.parent], page=False)
+    with live(app) as address, httpx.Client(base_url=f"{address}/api/v1", timeout=60) as client:
+        yield client
