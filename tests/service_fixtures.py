@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from fastapi import FastAPI
 from indexing.demo import make_demo_clip
 from indexing.pipeline import process
 from indexing.server import create_app
+from indexing.server.run import config
 from indexing.store import Store
 
 START = 20.0
@@ -50,8 +52,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 @contextmanager
 def live(app: FastAPI) -> Iterator[str]:
     """Run an application in a thread; gives its address, such as ``http://127.0.0.1:41234``."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run)
+    bound = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(config(app))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:
         deadline = time.monotonic() + START
@@ -59,10 +62,11 @@ def live(app: FastAPI) -> Iterator[str]:
             assert thread.is_alive(), "the service ended before it began"
             assert time.monotonic() < deadline, "the service did not begin"
             time.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()
+        bound.close()
 
 
 @pytest.fixture(scope="session")
