@@ -550,15 +550,20 @@ class Store:
         with self._read() as session:
             return rows.meta(session, key, default)
 
-    def set_meta(self, key: str, value: Any) -> None:
+    def set_meta(self, key: str, value: Any, *, silent: bool = False) -> None:
         """Keep ``value``, anything that JSON can say, under ``key``.
+
+        Args:
+            key: A name.
+            value: What is kept.
+            silent: Nothing that is told of videos and people follows from it: `revision` stays as it is.
 
         Raises:
             ValueError: if the key is one that the database keeps itself.
         """
         if key in (_REVISION, _CONTENT_REVISION):
             raise ValueError(f"{key!r} is kept by the database itself")
-        with self._write() as session:
+        with self.transaction(write=True) if silent else self._write() as session:
             session.merge(Meta(key=key, value=value))
 
     @property

@@ -52,6 +52,9 @@ PAUSE = 5.0
 OVER_LIMIT = 75
 """Exit code of a worker that ended itself."""
 
+LIBRARIES = 4096 * MIB
+"""Bytes of address space, most of them never occupied, that libraries and their threads are given in a worker."""
+
 READ_RATE = 20 * MIB
 """Bytes a second that the slowest disk is taken to read: large files may be looked at for longer."""
 
@@ -550,7 +553,7 @@ def _main(what: str, order: Mapping[str, Any]) -> None:
     # Whoever asks is answered before work goes on. Address space is limited generously, against what grows faster than
     # the watch looks: short of memory, a decoder would leave out pictures, and the job would seem to be done.
     os.nice(10)
-    limit(AS=address_space() + 2 * limits.memory, CORE=0)
+    limit(AS=address_space() + LIBRARIES + 2 * limits.memory, CORE=0)
     folder = order["models_dir"]
     run(
         Path(order["db"]),
