@@ -1,4 +1,4 @@
-"""The client against a service that runs, with its workers: a video is sent, watched, looked at, corrected and exported."""
+"""The client against a service that runs with a worker: a video is sent, watched, corrected and exported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from service_fixtures import Demo
 
 from indexing import wire
 from indexing.client import Client, ServiceError
@@ -40,9 +39,9 @@ def served(*arguments: str, token: str | None = None) -> Iterator[tuple[str, sub
 
 
 @pytest.fixture(scope="module")
-def service(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def service(short_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("client")
-    roots = ["--root", str(demo.clip.parent)]
+    roots = ["--root", str(short_clip.parent)]
     with served("--db", str(folder / "a.db"), *roots, "--workers", "1", token=TOKEN) as (address, process):
         yield address
     assert process.returncode == 0
@@ -55,27 +54,27 @@ def client(service: str) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def job(client: Client, demo: Demo) -> wire.Job:
-    """The demo clip, sent and analysed."""
-    sent = client.upload(demo.clip, preset="fast", emotion="none")
+def job(client: Client, short_clip: Path) -> wire.Job:
+    """A clip, sent and analysed."""
+    sent = client.upload(short_clip, preset="fast", emotion="none")
     *states, last = client.watch(sent.id)
     assert [one.state for one in states][:1] in (["queued"], ["running"])
     assert [one.frames_done for one in states] == sorted(one.frames_done for one in states)
     return last
 
 
-def test_a_video_is_sent_and_analysed(client: Client, job: wire.Job, demo: Demo) -> None:
-    assert (job.state, job.name) == ("done", "demo.mp4"), job.message
+def test_a_video_is_sent_and_analysed(client: Client, job: wire.Job) -> None:
+    assert (job.state, job.name) == ("done", "short.mp4"), job.message
     assert job.video is not None
     video = client.video(job.video)
-    assert (video.name, video.frame_count, video.there) == ("demo.mp4", job.frames_total, True)
+    assert (video.name, video.frame_count, video.there) == ("short.mp4", job.frames_total, True)
     assert len(list(client.people())) == 2
 
 
-def test_the_same_again_is_the_job_that_is_there(client: Client, job: wire.Job, demo: Demo) -> None:
+def test_the_same_again_is_the_job_that_is_there(client: Client, job: wire.Job, short_clip: Path) -> None:
     settings = {"preset": "fast", "emotion": "none"}
-    assert client.upload(demo.clip, **settings).id == job.id
-    assert client.add(str(demo.clip), **settings).id == job.id
+    assert client.upload(short_clip, **settings).id == job.id
+    assert client.add(str(short_clip), **settings).id == job.id
     assert [one.id for one in client.jobs()] == [job.id]
 
 
@@ -91,13 +90,13 @@ def test_people_are_asked_for_and_corrected(client: Client, job: wire.Job) -> No
     assert [told.entry.kind for told in client.undo()] == ["name"]
     assert client.person(first.id).name is None
     assert {one.label for one in client.companions(first.id)} == {second.label}
-    assert sum(one.end - one.start for one in client.together(first.id, second.id)) > 1
+    assert sum(one.end - one.start for one in client.together(first.id, second.id)) > 0.5
     assert sum(one.end - one.start for one in client.appearances(first.id)) == pytest.approx(first.screen_time)
 
 
 def test_searches_and_exports(client: Client, job: wire.Job, tmp_path: Path) -> None:
     person = next(client.people())
-    (tmp_path / "face.jpg").write_bytes(client.frame(1, 120))
+    (tmp_path / "face.jpg").write_bytes(client.frame(1, 40))
     answer = client.search([tmp_path / "face.jpg"])
     assert answer.items[0].matches[0].identity in {one.id for one in client.people()}
     assert client.search_person(person.id).matches[0].identity == person.id
@@ -106,7 +105,7 @@ def test_searches_and_exports(client: Client, job: wire.Job, tmp_path: Path) -> 
 
 
 def test_somebody_is_enrolled_by_a_photograph(client: Client, job: wire.Job, tmp_path: Path) -> None:
-    (tmp_path / "face.jpg").write_bytes(client.frame(1, 120))
+    (tmp_path / "face.jpg").write_bytes(client.frame(1, 40))
     before = client.stats().people
     told = client.enroll("Grace", [tmp_path / "face.jpg"])
     assert (told.entry.kind, told.entry.name) == ("enroll", "Grace")
@@ -140,7 +139,7 @@ def test_the_token_is_needed_and_the_page_asks_for_it(service: str) -> None:
 
 
 def test_what_is_no_service_is_told(service: str) -> None:
-    with Client(f"{service}/elsewhere", TOKEN) as lost, pytest.raises(FacetrackError, match="404|no such|Not Found"):
+    with Client(f"{service}/elsewhere", TOKEN) as lost, pytest.raises(FacetrackError, match="Not Found"):
         lost.health()
 
 
