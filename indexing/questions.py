@@ -115,6 +115,8 @@ def _of_people(store: Store) -> dict[int, list[TrackRecord]]:
 def _templates(store: Store, records: Mapping[int, Sequence[TrackRecord]]) -> tuple[list[int], Float32]:
     """Return the people who have an embedding, and a template of each."""
     rows = store.embeddings()
+    if not len(rows):
+        return [], rows.vectors
     owners = {record.key: who for who, theirs in records.items() for record in theirs}
     whose = np.array([owners.get(key, 0) for key in rows.track_keys.tolist()], np.int64)
     order = np.argsort(whose, kind="stable")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from indexing import wire
 from indexing.client import Client, ServiceError
@@ -105,7 +106,14 @@ def test_searches_and_exports(client: Client, job: wire.Job, tmp_path: Path) -> 
 
 
 def test_somebody_is_enrolled_by_a_photograph(client: Client, job: wire.Job, tmp_path: Path) -> None:
-    (tmp_path / "face.jpg").write_bytes(client.frame(1, 40))
+    (tmp_path / "two.jpg").write_bytes(client.frame(1, 40))
+    with pytest.raises(ServiceError, match=r"^two\.jpg: 2 faces"):
+        client.enroll("Grace", [tmp_path / "two.jpg"])
+    face = client.boxes(1, start=1.6, end=1.62).tracks[0]
+    x, y, width, height = face.boxes[0]
+    sides = x - width / 2, y - height / 2, x + 1.5 * width, y + 1.5 * height
+    with Image.open(tmp_path / "two.jpg") as picture:
+        picture.crop(sides).save(tmp_path / "face.jpg", quality=95)
     before = client.stats().people
     told = client.enroll("Grace", [tmp_path / "face.jpg"])
     assert (told.entry.kind, told.entry.name) == ("enroll", "Grace")
