@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -94,3 +99,20 @@ def demo_service(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     app = create_app(database, roots=[demo.clip.parent], page=False)
     with live(app) as address, httpx.Client(base_url=f"{address}/api/v1", timeout=60) as client:
         yield client
+
+
+@contextmanager
+def served(*arguments: str, token: str | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run ``facetrack serve`` at a free port; gives its address and the process, which is ended like by Ctrl-C."""
+    command = [sys.executable, "-c", "from indexing.cli import main; main()", "serve", "--port", "0", *arguments]
+    environment = {**os.environ, **({"FACETRACK_TOKEN": token} if token else {})}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+:\d+", line)
+        assert found, line + (process.stderr.read() if process.stderr else "")
+        yield found[0], process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from PIL import Image
+from service_fixtures import served
 
 from indexing import wire
 from indexing.client import Client, ServiceError
 from tracker.errors import FacetrackError
 
 TOKEN = "a token that nobody guesses"
-
-
-@contextmanager
-def served(*arguments: str, token: str | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run ``facetrack serve`` at a free port; gives its address and the process, which is ended like by Ctrl-C."""
-    command = [sys.executable, "-c", "from indexing.cli import main; main()", "serve", "--port", "0", *arguments]
-    environment = {**os.environ, **({"FACETRACK_TOKEN": token} if token else {})}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        found = re.search(r"http://\S+:\d+", line)
-        assert found, line + (process.stderr.read() if process.stderr else "")
-        yield found[0], process
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,8 @@ async def receive_file(request: Request, folder: Path) -> Form:
         parser.finalize()
     except FormParserError as error:
         raise ProblemError(422, f"the form is damaged: {error}") from error
+    except OSError as error:
+        raise ProblemError(507, f"the file cannot be kept: {error.strerror}; make room, then send it again") from error
     finally:
         reader.close()
     if form.path is None or not reader.ended:
