@@ -59,7 +59,7 @@ def twin(session: Session, content_hash: str, settings: Mapping[str, Any], *, do
 
 
 def first_queued(session: Session) -> int | None:
-    """Return the id of the job that has waited longest; None if none waits."""
+    """Return the id of the oldest job that waits; None if none does."""
     return session.scalar(select(JobRow.id).where(JobRow.state == "queued").order_by(JobRow.id).limit(1))
 
 

@@ -130,7 +130,7 @@ class JobQueue:
             FacetrackError: if the file cannot be read, or a setting is none of those there are.
         """
         wanted, digest = checked_settings(settings or {}), _hash(path)
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             there = job_rows.twin(session, digest, wanted, done=True)
             return _job(
                 there
@@ -143,7 +143,7 @@ class JobQueue:
         Raises:
             FacetrackError: if there is none of this id.
         """
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             return _job(_found(session, job_id))
 
     def jobs(self, *, state: str | None = None, after: int = 0, limit: int = 100) -> list[Job]:
@@ -159,23 +159,23 @@ class JobQueue:
         """
         if state is not None and state not in STATES:
             raise FacetrackError(f"{state!r} is no state of a job; there are {', '.join(STATES)}")
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             return [_job(row) for row in job_rows.listed(session, state=state, after=after, limit=limit)]
 
     def changes(self, after: int = 0, *, limit: int = 100) -> list[Job]:
         """Return the jobs that changed since a revision, in order of their last change."""
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             return [_job(row) for row in job_rows.changed(session, after=after, limit=limit)]
 
     @property
     def revision(self) -> int:
         """The highest revision of a job; 0 without jobs."""
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             return job_rows.newest_revision(session)
 
     def counts(self) -> dict[State, int]:
         """Return how many jobs are in each state, 0 among them."""
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             there = job_rows.counts(session)
         return {state: there.get(state, 0) for state in STATES}
 
@@ -187,7 +187,7 @@ class JobQueue:
         Raises:
             FacetrackError: if there is no such job, or it has ended.
         """
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             row = _found(session, job_id)
             if row.state not in ("queued", "running"):
                 raise FacetrackError(
@@ -202,7 +202,7 @@ class JobQueue:
         Raises:
             FacetrackError: if there is no such job, it is in another state, or another job does the same already.
         """
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             row = _found(session, job_id)
             if row.state not in ("failed", "cancelled"):
                 raise FacetrackError(
@@ -219,15 +219,15 @@ class JobQueue:
     # ---- for workers
 
     def claim(self, worker: str) -> Job | None:
-        """Take the job that has waited longest; None if none waits.
+        """Take the oldest job that waits; None if none does.
 
         Args:
             worker: A name that no other worker has or had.
         """
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             if job_rows.first_queued(session) is None:
                 return None
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             # Another worker may have taken it while this one waited for the lock.
             job_id = job_rows.first_queued(session)
             if job_id is None:
@@ -250,7 +250,7 @@ class JobQueue:
         Returns:
             Whether to go on: False if the job was cancelled, or taken from this worker.
         """
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             return job_rows.change(
                 session,
                 job_id,
@@ -262,7 +262,7 @@ class JobQueue:
 
     def prolong(self, job_id: int, *, worker: str) -> bool:
         """Prolong the lease of a job while there is nothing to tell; see `advance`."""
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             return job_rows.prolong(session, job_id, worker, _lease())
 
     def finish(
@@ -279,7 +279,7 @@ class JobQueue:
         Returns:
             Whether it was this worker's to tell. A job that was cancelled too late to be stopped is done all the same.
         """
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             row = _found(session, job_id)
             mine = row.worker == worker and (row.state == "running" or (row.state, state) == ("cancelled", "done"))
             return mine and job_rows.change(
@@ -299,7 +299,7 @@ class JobQueue:
         Returns:
             Whether it was this worker's.
         """
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             row = _found(session, job_id)
             return job_rows.change(session, job_id, job_rows.held(worker), attempts=row.attempts - 1, **_WAITING)
 
@@ -320,10 +320,10 @@ class JobQueue:
                 gone is not None and row.worker is not None and gone(row.worker)
             )
 
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             if not any(is_left(row) for row in job_rows.running(session)):
                 return []
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             left = [row for row in job_rows.running(session) if is_left(row)]
             return [_given_up_or_queued(session, row, crashed=crashed) for row in left]
 

@@ -315,7 +315,7 @@ class _Worker:
                     os._exit(OVER_LIMIT)
             watch = self._watch
             if watch is not None:
-                with suppress(FacetrackError):  # the database is locked for long; there is another time
+                with suppress(FacetrackError):  # locked for long, or full: the next look may do better
                     self._check(watch)
 
     def _check(self, watch: _Watch) -> None:
@@ -511,7 +511,8 @@ class Workers:
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()
-        self._queue.revive(is_gone)
+        with suppress(FacetrackError):  # whoever starts next does it too
+            self._queue.revive(is_gone)
         self._store.close()
 
     def _begin(self) -> _Child:
@@ -526,8 +527,9 @@ class Workers:
             try:
                 self._children = [self._tended(child) for child in self._children]
                 self._queue.revive(is_gone)
-            except FacetrackError as error:
-                logger.error("%s", error)  # another time it may not be locked
+            except (FacetrackError, OSError) as error:
+                # The database is locked for long, or there is no room for a process: the next look may do better.
+                logger.error("%s", error)
 
     def _tended(self, child: _Child) -> _Child:
         """Return the worker, or the one that takes the place of a dead one."""
