@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import httpx
 import pytest
 import uvicorn
@@ -21,6 +22,9 @@ from indexing.pipeline import process
 from indexing.server import create_app
 from indexing.server.run import config
 from indexing.store import Store
+
+SHORT = 2.4
+"""Seconds of the clip that suffice where faces are to be found at all."""
 
 START = 20.0
 """Seconds in which a service has to begin to answer."""
@@ -47,6 +51,20 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     with Store(database) as store:
         process([clip], store, preset="fast", emotion_fps=2.0)
     return Demo(clip, database)
+
+
+@pytest.fixture(scope="session")
+def short_clip(demo: Demo) -> Path:
+    """The first seconds of the clip, in which two people come into the picture."""
+    path = demo.clip.with_name("short.mp4")
+    with av.open(str(demo.clip)) as source, av.open(str(path), "w") as target:
+        stream = source.streams.video[0]
+        copied = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.dts is not None and packet.dts * stream.time_base < SHORT:
+                packet.stream = copied
+                target.mux(packet)
+    return path
 
 
 @contextmanager
