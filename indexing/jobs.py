@@ -131,7 +131,7 @@ class JobQueue:
         """
         wanted, digest = checked_settings(settings or {}), _hash(path)
         with self._store.session(write=True) as session:
-            there = job_rows.twin(session, digest, wanted, done=True)
+            there = job_rows.twin(session, digest, wanted)
             return _job(
                 there
                 or job_rows.add(session, path=path.absolute(), content_hash=digest, settings=wanted, created_at=_now())
@@ -208,7 +208,7 @@ class JobQueue:
                 raise FacetrackError(
                     f"job {job_id} cannot be tried again: it is {row.state}; only failed and cancelled jobs can"
                 )
-            there = job_rows.twin(session, row.content_hash, row.settings, done=True)
+            there = job_rows.twin(session, row.content_hash, row.settings)
             if there is not None:
                 raise FacetrackError(
                     f"job {there.id} is {there.state} for the same file and settings; look at that one"
@@ -308,17 +308,16 @@ class JobQueue:
 
         Args:
             gone: Says of a worker whether it is dead for certain; None: nobody knows, and leases decide alone.
-            crashed: Those workers died by themselves while the service lived, so the job may be the cause: after
-                `MOST_CRASHES` it has failed.
+            crashed: Those workers, and nobody whose lease ran out, died by themselves while the service lived: the job
+                may be the cause, and after `MOST_CRASHES` it has failed.
 
         Returns:
             The jobs.
         """
 
         def is_left(row: JobRow) -> bool:
-            return (row.lease or 0.0) < time.time() or (
-                gone is not None and row.worker is not None and gone(row.worker)
-            )
+            dead = gone is not None and row.worker is not None and gone(row.worker)
+            return dead or (not crashed and (row.lease or 0.0) < time.time())
 
         with self._store.session(write=False) as session:
             if not any(is_left(row) for row in job_rows.running(session)):
@@ -345,15 +344,14 @@ _WAITING: Mapping[str, Any] = MappingProxyType(
 def _hash(path: Path) -> str:
     from tracker.video import content_hash
 
-    # Anything else may be endless: a pipe, a device.
-    if path.exists() and not path.is_file():
-        raise FacetrackError(f"{path}: no regular file; a job takes one file, a video or an image")
     try:
+        # Anything else may be endless: a pipe, a device.
+        if path.exists() and not path.is_file():
+            raise FacetrackError(f"{path}: no regular file; a job takes one file, a video or an image")
         return content_hash(path)
-    except OSError as error:
-        raise FacetrackError(
-            f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
-        ) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise FacetrackError(f"{path}: cannot be read ({reason}); check the path and its permissions") from error
 
 
 def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
