@@ -384,12 +384,21 @@ class _Watch:
         """See `indexing.pipeline.Progress`; the video is stored, and what follows has no frames to be stopped at."""
         self._moved = None
         if self._done:
-            self._queue.advance(self.job.job_id, self._done, self._done, worker=self._worker)
+            self._total = self._done
+            self._advance()
 
     def _tell(self) -> None:
-        self._told = time.monotonic()
-        if not self._queue.advance(self.job.job_id, self._done, self._total, worker=self._worker):
+        if not self._advance():
             raise _Taken
+
+    def _advance(self) -> bool:
+        self._told = time.monotonic()
+        try:
+            return self._queue.advance(self.job.job_id, self._done, self._total, worker=self._worker)
+        except FacetrackError as error:
+            # Others write for long, or the disk is full: no reason to give up work that is not to be stored yet.
+            logger.warning("job %d: %s", self.job.job_id, error)
+            return True
 
     def prolong(self) -> None:
         """Keep the lease where there is nothing to tell."""
