@@ -152,6 +152,8 @@ def test_what_is_no_file_is_refused(queue: JobQueue, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FacetrackError, match="No such file"):
         queue.submit(tmp_path / "none.mp4")
+    with pytest.raises(FacetrackError, match="null"):
+        queue.submit(tmp_path / "a\0b.mp4")
     for name in (".", "pipe"):
         with pytest.raises(FacetrackError, match="no regular file"):
             queue.submit(tmp_path / name)
@@ -275,6 +277,7 @@ def test_a_job_whose_lease_ran_out_is_queued_again(queue: JobQueue, store: Store
     claimed(queue, "alive")
     assert queue.revive() == []
     let_leases_run_out(store)
+    assert queue.revive(lambda worker: worker == "another", crashed=True) == []
     queue.prolong(second.job_id, worker="alive")
     assert [job.job_id for job in queue.revive()] == [first.job_id]
     assert not queue.advance(first.job_id, 1, 2, worker="silent")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -196,6 +197,29 @@ def test_a_job_without_its_models_has_failed(store: Store, queue: JobQueue, phot
     failed = queue.get(job.job_id)
     assert failed.state == "failed"
     assert "yunet" in str(failed.message)
+
+
+def test_work_goes_on_while_progress_cannot_be_told(
+    store: Store, queue: JobQueue, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = queue.submit(clip, settings=QUICK)
+    told: list[Job] = []
+
+    def keep_others_out() -> None:
+        wait_for(queue, job, in_the_middle)
+        with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            told.append(queue.get(job.job_id))
+            time.sleep(0.5)
+            told.append(queue.get(job.job_id))
+
+    monkeypatch.setattr("indexing.database.BUSY_SECONDS", 0.05)
+    other = threading.Thread(target=keep_others_out)
+    other.start()
+    run(store.path, once=True)
+    other.join()
+    assert told[0] == told[1]
+    assert queue.get(job.job_id).state == "done"
 
 
 def test_a_worker_that_is_told_to_stop_takes_no_job(store: Store, queue: JobQueue, photo: Path) -> None:

@@ -227,7 +227,12 @@ def context_of(request: Request) -> Context:
     return context
 
 
-Ctx = Annotated[Context, Depends(context_of)]
+async def _asked_for(request: Request) -> Context:
+    # What is not async is called in a thread, which takes longer than this does.
+    return context_of(request)
+
+
+Ctx = Annotated[Context, Depends(_asked_for)]
 """The context, as a parameter of an endpoint."""
 
 
