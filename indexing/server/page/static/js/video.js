@@ -10,7 +10,8 @@ const JUMP = 5;
 
 export function start() {
   const player = find("[data-player]"), video = find("video", player);
-  const { video: id, fps } = player.dataset;
+  const { video: id, fps, width, height } = player.dataset;
+  find(".stage").style.setProperty("--ratio", width / height);
   const boxes = new Boxes(player, id), lanes = new Lanes(), curves = new Curves(id, lanes);
   const time = () => video?.currentTime ?? 0;
   const seek = (to) => {
