@@ -13,8 +13,6 @@ from sqlalchemy.orm import Session
 
 from indexing.tables import JobRow
 
-_LIVE = ("queued", "running")
-
 # ---- reading
 
 
@@ -40,26 +38,24 @@ def newest_revision(session: Session) -> int:
 
 
 def counts(session: Session) -> dict[str, int]:
-    """Return how many jobs are in each state."""
-    return {row.state: row.jobs for row in session.execute(
-        select(JobRow.state, func.count().label("jobs")).group_by(JobRow.state)
-    )}  # fmt: skip
+    """Return how many jobs are in each state; states without a job are left out."""
+    rows = session.execute(select(JobRow.state, func.count().label("jobs")).group_by(JobRow.state))
+    return {row.state: row.jobs for row in rows}
 
 
-def twin(session: Session, content_hash: str, settings: Mapping[str, Any], *, done: bool) -> JobRow | None:
-    """Return the job that waits, runs or (with ``done``) whose result is there, for this content and these settings."""
-    at_it = JobRow.state.in_(_LIVE)
+def twin(session: Session, content_hash: str, settings: Mapping[str, Any]) -> JobRow | None:
+    """Return the job that waits, runs or whose result is there, for this content and these settings."""
     there = and_(JobRow.state == "done", JobRow.video_id.is_not(None))
     rows = session.scalars(
         select(JobRow)
-        .where(JobRow.content_hash == content_hash, or_(at_it, there) if done else at_it)
+        .where(JobRow.content_hash == content_hash, or_(JobRow.state.in_(("queued", "running")), there))
         .order_by(JobRow.id.desc())
     )
     return next((row for row in rows if row.settings == settings), None)
 
 
 def first_queued(session: Session) -> int | None:
-    """Return the id of the job that has waited longest; None if none waits."""
+    """Return the id of the oldest job that waits; None if none does."""
     return session.scalar(select(JobRow.id).where(JobRow.state == "queued").order_by(JobRow.id).limit(1))
 
 

@@ -130,8 +130,8 @@ class JobQueue:
             FacetrackError: if the file cannot be read, or a setting is none of those there are.
         """
         wanted, digest = checked_settings(settings or {}), _hash(path)
-        with self._store.transaction(write=True) as session:
-            there = job_rows.twin(session, digest, wanted, done=True)
+        with self._store.session(write=True) as session:
+            there = job_rows.twin(session, digest, wanted)
             return _job(
                 there
                 or job_rows.add(session, path=path.absolute(), content_hash=digest, settings=wanted, created_at=_now())
@@ -143,7 +143,7 @@ class JobQueue:
         Raises:
             FacetrackError: if there is none of this id.
         """
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             return _job(_found(session, job_id))
 
     def jobs(self, *, state: str | None = None, after: int = 0, limit: int = 100) -> list[Job]:
@@ -159,23 +159,23 @@ class JobQueue:
         """
         if state is not None and state not in STATES:
             raise FacetrackError(f"{state!r} is no state of a job; there are {', '.join(STATES)}")
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             return [_job(row) for row in job_rows.listed(session, state=state, after=after, limit=limit)]
 
     def changes(self, after: int = 0, *, limit: int = 100) -> list[Job]:
         """Return the jobs that changed since a revision, in order of their last change."""
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             return [_job(row) for row in job_rows.changed(session, after=after, limit=limit)]
 
     @property
     def revision(self) -> int:
         """The highest revision of a job; 0 without jobs."""
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             return job_rows.newest_revision(session)
 
     def counts(self) -> dict[State, int]:
         """Return how many jobs are in each state, 0 among them."""
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             there = job_rows.counts(session)
         return {state: there.get(state, 0) for state in STATES}
 
@@ -187,7 +187,7 @@ class JobQueue:
         Raises:
             FacetrackError: if there is no such job, or it has ended.
         """
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             row = _found(session, job_id)
             if row.state not in ("queued", "running"):
                 raise FacetrackError(
@@ -202,13 +202,13 @@ class JobQueue:
         Raises:
             FacetrackError: if there is no such job, it is in another state, or another job does the same already.
         """
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             row = _found(session, job_id)
             if row.state not in ("failed", "cancelled"):
                 raise FacetrackError(
                     f"job {job_id} cannot be tried again: it is {row.state}; only failed and cancelled jobs can"
                 )
-            there = job_rows.twin(session, row.content_hash, row.settings, done=True)
+            there = job_rows.twin(session, row.content_hash, row.settings)
             if there is not None:
                 raise FacetrackError(
                     f"job {there.id} is {there.state} for the same file and settings; look at that one"
@@ -219,15 +219,15 @@ class JobQueue:
     # ---- for workers
 
     def claim(self, worker: str) -> Job | None:
-        """Take the job that has waited longest; None if none waits.
+        """Take the oldest job that waits; None if none does.
 
         Args:
             worker: A name that no other worker has or had.
         """
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             if job_rows.first_queued(session) is None:
                 return None
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             # Another worker may have taken it while this one waited for the lock.
             job_id = job_rows.first_queued(session)
             if job_id is None:
@@ -250,7 +250,7 @@ class JobQueue:
         Returns:
             Whether to go on: False if the job was cancelled, or taken from this worker.
         """
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             return job_rows.change(
                 session,
                 job_id,
@@ -262,7 +262,7 @@ class JobQueue:
 
     def prolong(self, job_id: int, *, worker: str) -> bool:
         """Prolong the lease of a job while there is nothing to tell; see `advance`."""
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             return job_rows.prolong(session, job_id, worker, _lease())
 
     def finish(
@@ -279,7 +279,7 @@ class JobQueue:
         Returns:
             Whether it was this worker's to tell. A job that was cancelled too late to be stopped is done all the same.
         """
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             row = _found(session, job_id)
             mine = row.worker == worker and (row.state == "running" or (row.state, state) == ("cancelled", "done"))
             return mine and job_rows.change(
@@ -299,7 +299,7 @@ class JobQueue:
         Returns:
             Whether it was this worker's.
         """
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             row = _found(session, job_id)
             return job_rows.change(session, job_id, job_rows.held(worker), attempts=row.attempts - 1, **_WAITING)
 
@@ -308,22 +308,21 @@ class JobQueue:
 
         Args:
             gone: Says of a worker whether it is dead for certain; None: nobody knows, and leases decide alone.
-            crashed: Those workers died by themselves while the service lived, so the job may be the cause: after
-                `MOST_CRASHES` it has failed.
+            crashed: Those workers, and nobody whose lease ran out, died by themselves while the service lived: the job
+                may be the cause, and after `MOST_CRASHES` it has failed.
 
         Returns:
             The jobs.
         """
 
         def is_left(row: JobRow) -> bool:
-            return (row.lease or 0.0) < time.time() or (
-                gone is not None and row.worker is not None and gone(row.worker)
-            )
+            dead = gone is not None and row.worker is not None and gone(row.worker)
+            return dead or (not crashed and (row.lease or 0.0) < time.time())
 
-        with self._store.transaction(write=False) as session:
+        with self._store.session(write=False) as session:
             if not any(is_left(row) for row in job_rows.running(session)):
                 return []
-        with self._store.transaction(write=True) as session:
+        with self._store.session(write=True) as session:
             left = [row for row in job_rows.running(session) if is_left(row)]
             return [_given_up_or_queued(session, row, crashed=crashed) for row in left]
 
@@ -345,15 +344,14 @@ _WAITING: Mapping[str, Any] = MappingProxyType(
 def _hash(path: Path) -> str:
     from tracker.video import content_hash
 
-    # Anything else may be endless: a pipe, a device.
-    if path.exists() and not path.is_file():
-        raise FacetrackError(f"{path}: no regular file; a job takes one file, a video or an image")
     try:
+        # Anything else may be endless: a pipe, a device.
+        if path.exists() and not path.is_file():
+            raise FacetrackError(f"{path}: no regular file; a job takes one file, a video or an image")
         return content_hash(path)
-    except OSError as error:
-        raise FacetrackError(
-            f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
-        ) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise FacetrackError(f"{path}: cannot be read ({reason}); check the path and its permissions") from error
 
 
 def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

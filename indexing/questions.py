@@ -115,11 +115,15 @@ def _of_people(store: Store) -> dict[int, list[TrackRecord]]:
 def _templates(store: Store, records: Mapping[int, Sequence[TrackRecord]]) -> tuple[list[int], Float32]:
     """Return the people who have an embedding, and a template of each."""
     rows = store.embeddings()
+    if not len(rows):
+        return [], rows.vectors
     owners = {record.key: who for who, theirs in records.items() for record in theirs}
     whose = np.array([owners.get(key, 0) for key in rows.track_keys.tolist()], np.int64)
-    people = sorted({who for who in whose.tolist() if who})
-    made = [cluster.template(rows.vectors[whose == who], rows.qualities[whose == who]) for who in people]
-    return people, np.array(made, np.float32).reshape(len(people), -1)
+    order = np.argsort(whose, kind="stable")
+    people, starts = np.unique(whose[order], return_index=True)
+    groups = [group for who, group in zip(people, np.split(order, starts[1:]), strict=True) if who]
+    made = [cluster.template(rows.vectors[group], rows.qualities[group]) for group in groups]
+    return people[people > 0].tolist(), np.array(made, np.float32)
 
 
 def _alike(people: Sequence[int], templates: Float32, scale: Calibration) -> Iterator[_Alike]:

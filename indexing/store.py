@@ -550,15 +550,20 @@ class Store:
         with self._read() as session:
             return rows.meta(session, key, default)
 
-    def set_meta(self, key: str, value: Any) -> None:
+    def set_meta(self, key: str, value: Any, *, silent: bool = False) -> None:
         """Keep ``value``, anything that JSON can say, under ``key``.
+
+        Args:
+            key: A name.
+            value: What is kept.
+            silent: Nothing that is told of videos and people follows from it: `revision` stays as it is.
 
         Raises:
             ValueError: if the key is one that the database keeps itself.
         """
         if key in (_REVISION, _CONTENT_REVISION):
             raise ValueError(f"{key!r} is kept by the database itself")
-        with self._write() as session:
+        with self._write(silent=silent) as session:
             session.merge(Meta(key=key, value=value))
 
     @property
@@ -571,7 +576,7 @@ class Store:
 
     # ---- transactions
 
-    def transaction(self, *, write: bool) -> AbstractContextManager[Session]:
+    def session(self, *, write: bool) -> AbstractContextManager[Session]:
         """Return a transaction for a module that keeps a table of its own in this database, as `indexing.jobs` does.
 
         It is committed at the end of the block, and rolled back by any error. `revision` stays as it is.
@@ -579,7 +584,7 @@ class Store:
         Args:
             write: Wait for other writers and keep them out; else what is read is of one moment.
         """
-        return self._session("IMMEDIATE" if write else "DEFERRED")
+        return self._write(silent=True) if write else self._read()
 
     @contextmanager
     def _session(self, begin: str) -> Iterator[Session]:
@@ -598,12 +603,13 @@ class Store:
         return self._session("DEFERRED")
 
     @contextmanager
-    def _write(self) -> Iterator[Session]:
+    def _write(self, *, silent: bool = False) -> Iterator[Session]:
         # Taking the lock at once waits for other writers; taking it after a read would fail where another one wrote.
         with self._session("IMMEDIATE") as session:
             yield session
-            # A random token, not a counter: a copy of the database that goes its own way never meets it again.
-            session.merge(Meta(key=_CONTENT_REVISION, value=secrets.token_hex(16)))
+            if not silent:
+                # A random token, not a counter: a copy of the database that goes its own way never meets it again.
+                session.merge(Meta(key=_CONTENT_REVISION, value=secrets.token_hex(16)))
 
     def _scrub(self) -> None:
         # Deleted faces would live on in the log of the database and in the vectors of the index.

@@ -52,6 +52,9 @@ PAUSE = 5.0
 OVER_LIMIT = 75
 """Exit code of a worker that ended itself."""
 
+LIBRARIES = 4096 * MIB
+"""Bytes of address space, most of them never occupied, that libraries and their threads are given in a worker."""
+
 READ_RATE = 20 * MIB
 """Bytes a second that the slowest disk is taken to read: large files may be looked at for longer."""
 
@@ -312,7 +315,7 @@ class _Worker:
                     os._exit(OVER_LIMIT)
             watch = self._watch
             if watch is not None:
-                with suppress(FacetrackError):  # the database is locked for long; there is another time
+                with suppress(FacetrackError):  # locked for long, or full: the next look may do better
                     self._check(watch)
 
     def _check(self, watch: _Watch) -> None:
@@ -381,12 +384,21 @@ class _Watch:
         """See `indexing.pipeline.Progress`; the video is stored, and what follows has no frames to be stopped at."""
         self._moved = None
         if self._done:
-            self._queue.advance(self.job.job_id, self._done, self._done, worker=self._worker)
+            self._total = self._done
+            self._advance()
 
     def _tell(self) -> None:
-        self._told = time.monotonic()
-        if not self._queue.advance(self.job.job_id, self._done, self._total, worker=self._worker):
+        if not self._advance():
             raise _Taken
+
+    def _advance(self) -> bool:
+        self._told = time.monotonic()
+        try:
+            return self._queue.advance(self.job.job_id, self._done, self._total, worker=self._worker)
+        except FacetrackError as error:
+            # Others write for long, or the disk is full: no reason to give up work that is not to be stored yet.
+            logger.warning("job %d: %s", self.job.job_id, error)
+            return True
 
     def prolong(self) -> None:
         """Keep the lease where there is nothing to tell."""
@@ -508,7 +520,8 @@ class Workers:
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()
-        self._queue.revive(is_gone)
+        with suppress(FacetrackError):  # whoever starts next does it too
+            self._queue.revive(is_gone)
         self._store.close()
 
     def _begin(self) -> _Child:
@@ -523,8 +536,9 @@ class Workers:
             try:
                 self._children = [self._tended(child) for child in self._children]
                 self._queue.revive(is_gone)
-            except FacetrackError as error:
-                logger.error("%s", error)  # another time it may not be locked
+            except (FacetrackError, OSError) as error:
+                # The database is locked for long, or there is no room for a process: the next look may do better.
+                logger.error("%s", error)
 
     def _tended(self, child: _Child) -> _Child:
         """Return the worker, or the one that takes the place of a dead one."""
@@ -550,7 +564,7 @@ def _main(what: str, order: Mapping[str, Any]) -> None:
     # Whoever asks is answered before work goes on. Address space is limited generously, against what grows faster than
     # the watch looks: short of memory, a decoder would leave out pictures, and the job would seem to be done.
     os.nice(10)
-    limit(AS=address_space() + 2 * limits.memory, CORE=0)
+    limit(AS=address_space() + LIBRARIES + 2 * limits.memory, CORE=0)
     folder = order["models_dir"]
     run(
         Path(order["db"]),

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import httpx
 import pytest
 import uvicorn
@@ -18,7 +25,11 @@ from fastapi import FastAPI
 from indexing.demo import make_demo_clip
 from indexing.pipeline import process
 from indexing.server import create_app
+from indexing.server.run import config
 from indexing.store import Store
+
+SHORT = 2.4
+"""Seconds of the clip that suffice where faces are to be found at all."""
 
 START = 20.0
 """Seconds in which a service has to begin to answer."""
@@ -47,11 +58,26 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     return Demo(clip, database)
 
 
+@pytest.fixture(scope="session")
+def short_clip(demo: Demo) -> Path:
+    """The first seconds of the clip, in which two people come into the picture."""
+    path = demo.clip.with_name("short.mp4")
+    with av.open(str(demo.clip)) as source, av.open(str(path), "w") as target:
+        stream = source.streams.video[0]
+        copied = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.dts is not None and packet.dts * stream.time_base < SHORT:
+                packet.stream = copied
+                target.mux(packet)
+    return path
+
+
 @contextmanager
 def live(app: FastAPI) -> Iterator[str]:
     """Run an application in a thread; gives its address, such as ``http://127.0.0.1:41234``."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run)
+    bound = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(config(app))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:
         deadline = time.monotonic() + START
@@ -59,10 +85,11 @@ def live(app: FastAPI) -> Iterator[str]:
             assert thread.is_alive(), "the service ended before it began"
             assert time.monotonic() < deadline, "the service did not begin"
             time.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()
+        bound.close()
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +99,20 @@ def demo_service(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     app = create_app(database, roots=[demo.clip.parent], page=False)
     with live(app) as address, httpx.Client(base_url=f"{address}/api/v1", timeout=60) as client:
         yield client
+
+
+@contextmanager
+def served(*arguments: str, token: str | None = None) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run ``facetrack serve`` at a free port; gives its address and the process, which is ended like by Ctrl-C."""
+    command = [sys.executable, "-c", "from indexing.cli import main; main()", "serve", "--port", "0", *arguments]
+    environment = {**os.environ, **({"FACETRACK_TOKEN": token} if token else {})}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+:\d+", line)
+        assert found, line + (process.stderr.read() if process.stderr else "")
+        yield found[0], process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)

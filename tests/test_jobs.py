@@ -152,6 +152,8 @@ def test_what_is_no_file_is_refused(queue: JobQueue, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FacetrackError, match="No such file"):
         queue.submit(tmp_path / "none.mp4")
+    with pytest.raises(FacetrackError, match="null"):
+        queue.submit(tmp_path / "a\0b.mp4")
     for name in (".", "pipe"):
         with pytest.raises(FacetrackError, match="no regular file"):
             queue.submit(tmp_path / name)
@@ -191,9 +193,12 @@ def test_the_queue_changes_nothing_of_what_is_told_of_people(queue: JobQueue, st
     claimed(queue)
     queue.advance(job.job_id, 1, 2, worker="w")
     queue.finish(job.job_id, worker="w", state="failed", message="no")
+    store.set_meta("bookkeeping", 1, silent=True)
     assert store.revision == before
     store.add_video(make_result())
-    assert store.revision != before
+    after = store.revision
+    store.set_meta("calibration", {"a": 1.5})
+    assert len({before, after, store.revision}) == 3
 
 
 def test_a_job_that_is_not_there_is_told(queue: JobQueue) -> None:
@@ -272,6 +277,7 @@ def test_a_job_whose_lease_ran_out_is_queued_again(queue: JobQueue, store: Store
     claimed(queue, "alive")
     assert queue.revive() == []
     let_leases_run_out(store)
+    assert queue.revive(lambda worker: worker == "another", crashed=True) == []
     queue.prolong(second.job_id, worker="alive")
     assert [job.job_id for job in queue.revive()] == [first.job_id]
     assert not queue.advance(first.job_id, 1, 2, worker="silent")

@@ -19,7 +19,7 @@ from PIL import Image as PillowImage
 
 from tracker.errors import MediaError
 from tracker.types import Image
-from tracker.video import _Clock, find_media, open_video, read_image
+from tracker.video import _Clock, declared_size, find_media, open_video, read_image
 
 CLIPS = Path(__file__).parents[2] / "shared" / "data" / "clips"
 
@@ -364,6 +364,19 @@ def test_8k_picture_passes_and_a_bomb_does_not(tmp_path: Path) -> None:
     bomb.write_bytes(data)
     with pytest.raises(MediaError, match="megapixels"):
         open_video(bomb)
+
+
+def test_the_declared_size_needs_no_decoding(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", [picture(0)])
+    assert declared_size(clip) == (96, 64)
+    assert declared_size(save(tmp_path / "a.png", PillowImage.new("1", (20, 30)))) == (20, 30)
+
+
+def test_a_video_of_too_many_pixels_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = write_clip(tmp_path / "a.mp4", [picture(0)])
+    monkeypatch.setattr("tracker.video._MAX_PIXELS", 96 * 64 - 1)
+    with pytest.raises(MediaError, match="no frame could be decoded"):
+        open_video(clip)
 
 
 def test_truncated_picture(tmp_path: Path) -> None:

@@ -505,6 +505,8 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = pictured[0]
     if stream.codec_context is None:
         raise MediaError(f"{path}: no decoder for its video; convert it, for example to H.264 in MP4")
+    # A picture may turn out larger than the container said; FFmpeg itself would go up to 2,147 megapixels.
+    stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
     stream.thread_type = "AUTO"
     stream.thread_count = min(os.cpu_count() or 1, _MAX_THREADS)
     return stream

@@ -64,6 +64,7 @@ def create_app(
         openapi_url=f"{API}/openapi.json",
         docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # addresses hold names
         lifespan=_lifespan(context),
     )
     app.state.context, app.state.token, app.state.metrics = context, token, metrics

@@ -25,8 +25,11 @@ T = TypeVar("T")
 
 MB = 1 << 20
 
-_KEPT = 256
+_KEPT = 128
 """Answers that are kept at most."""
+
+_LARGEST = MB
+"""Bytes of a body that is kept at most: what can be asked for in many ways must not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,24 @@ class Revision:
             self._connection.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is sent.
+
+    Attributes:
+        data: The bytes.
+        tag: Their entity tag.
+    """
+
+    data: bytes
+    tag: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Body:
+        """Return a body with the tag that follows from it."""
+        return cls(data, f'"{hashlib.sha256(data).hexdigest()[:32]}"')
+
+
 class _Slot:
     """One kept answer; its lock lets one thread make it while the others wait for it."""
 
@@ -99,9 +120,12 @@ class Cache:
         with slot.lock:
             # Read first: what changes while the answer is made has to make it old.
             now = self._revision()
-            if slot.revision != now:
-                slot.value, slot.revision = build(), now
-            value: T = slot.value
+            if slot.revision == now:
+                kept: T = slot.value
+                return kept
+            value = build()
+            if not isinstance(value, Body) or len(value.data) <= _LARGEST:
+                slot.value, slot.revision = value, now
             return value
 
     def _slot(self, key: Hashable) -> _Slot:
@@ -203,39 +227,31 @@ def context_of(request: Request) -> Context:
     return context
 
 
-Ctx = Annotated[Context, Depends(context_of)]
+async def _asked_for(request: Request) -> Context:
+    # What is not async is called in a thread, which takes longer than this does.
+    return context_of(request)
+
+
+Ctx = Annotated[Context, Depends(_asked_for)]
 """The context, as a parameter of an endpoint."""
 
 
 def answer(request: Request, context: Context, build: Callable[[], BaseModel]) -> Response:
     """Return an answer with an entity tag, made once for each change of the database; 304 where the client has it."""
-
-    def encoded() -> tuple[bytes, str]:
-        body = build().model_dump_json().encode()
-        return body, tag_of(body)
-
-    body, tag = context.cache.get((request.url.path, request.url.query), encoded)
-    return tagged(request, body, tag, media_type="application/json")
+    key = (request.url.path, request.url.query)
+    body = context.cache.get(key, lambda: Body.of(build().model_dump_json().encode()))
+    return tagged(request, body, media_type="application/json")
 
 
-def tag_of(body: bytes) -> str:
-    """Return the entity tag of a body."""
-    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-
-
-def tagged(request: Request, body: bytes, tag: str, *, media_type: str, caching: str = "private, no-cache") -> Response:
+def tagged(request: Request, body: Body, *, media_type: str, caching: str = "private, no-cache") -> Response:
     """Return a body with its tag, or 304 where the client says that it has it."""
-    headers = {"ETag": tag, "Cache-Control": caching}
-    if tag in known_tags(request.headers.get("if-none-match", "")):
+    headers = {"ETag": body.tag, "Cache-Control": caching}
+    if body.tag in known_tags(request):
         return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type=media_type)
+    return Response(body.data, headers=headers, media_type=media_type)
 
 
-def known_tags(header: str) -> set[str]:
-    """Return the tags that a client has; weak ones count as well.
-
-    Example:
-        >>> sorted(known_tags('W/"a", "b"'))
-        ['"a"', '"b"']
-    """
+def known_tags(request: Request) -> set[str]:
+    """Return the tags of what a client has; weak ones count as well."""
+    header = request.headers.get("if-none-match", "")
     return {part.strip().removeprefix("W/") for part in header.split(",")}

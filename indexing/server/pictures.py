@@ -6,7 +6,7 @@ import threading
 
 from fastapi import Request, Response
 
-from indexing.server.context import Context, known_tags, tag_of, tagged
+from indexing.server.context import Body, Context, known_tags, tagged
 from indexing.server.errors import ProblemError
 from indexing.stills import still
 from indexing.types import VideoRecord
@@ -23,10 +23,10 @@ def thumbnail(request: Request, context: Context, track_key: int) -> Response:
     Raises:
         ProblemError: 404, if the tracker cut none.
     """
-    body = context.store.thumbnail(track_key)
-    if not body:
+    picture = context.store.thumbnail(track_key)
+    if not picture:
         raise ProblemError(404, f"track {track_key} has no picture")
-    return tagged(request, body, tag_of(body), media_type="image/jpeg")
+    return tagged(request, Body.of(picture), media_type="image/jpeg")
 
 
 def frame(request: Request, context: Context, video: VideoRecord, index: int, width: int | None) -> Response:
@@ -38,18 +38,14 @@ def frame(request: Request, context: Context, video: VideoRecord, index: int, wi
     """
     if index >= video.frame_count:
         raise ProblemError(404, f"video {video.video_id} has {video.frame_count} frames; there is no frame {index}")
+    # Known before the frame is decoded.
     tag = f'"{video.info.content_hash[:24]}-{index}-{width or 0}"'
-    known = tag in known_tags(request.headers.get("if-none-match", ""))
-    body = b"" if known else _decoded(context, video, index, width)
-    return tagged(request, body, tag, media_type="image/jpeg", caching=_HOUR)
+    data = b"" if tag in known_tags(request) else _decoded(context, video, index, width)
+    return tagged(request, Body(data, tag), media_type="image/jpeg", caching=_HOUR)
 
 
 def _decoded(context: Context, video: VideoRecord, index: int, width: int | None) -> bytes:
     if not video.path.is_file():
         raise ProblemError(404, f"the file of video {video.video_id} is no longer where it was; put it back")
-
-    def build() -> bytes:
-        with _DECODERS:
-            return still(video.path, index, float(context.store.timestamps(video.video_id)[index]), width=width)
-
-    return context.cache.get(("frame", video.video_id, index, width), build)
+    with _DECODERS:
+        return still(video.path, index, float(context.store.timestamps(video.video_id)[index]), width=width)

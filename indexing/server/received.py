@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
+from indexing.gallery import ContradictionError
 from indexing.server.context import Context
 from indexing.server.errors import ProblemError
-from tracker.errors import MediaError
+from tracker.errors import FacetrackError
 from tracker.types import VideoInfo
 from tracker.video import content_hash
 
@@ -57,6 +58,8 @@ async def receive_file(request: Request, folder: Path) -> Form:
         parser.finalize()
     except FormParserError as error:
         raise ProblemError(422, f"the form is damaged: {error}") from error
+    except OSError as error:
+        raise ProblemError(507, f"the file cannot be kept: {error.strerror}; make room, then send it again") from error
     finally:
         reader.close()
     if form.path is None or not reader.ended:
@@ -204,11 +207,8 @@ def remove(folder: Path) -> None:
 
 
 @contextmanager
-def pictures(context: Context, files: Sequence[UploadFile]) -> Iterator[dict[Path, str]]:
+def pictures(context: Context, files: Sequence[UploadFile]) -> Iterator[list[Path]]:
     """Write pictures to a folder that lasts as long as the block, and look at them before anybody else does.
-
-    Yields:
-        Path -> the name that the client gave.
 
     Raises:
         ProblemError: 422, if one is no picture, or would not stay within the limits when it is decoded.
@@ -216,26 +216,19 @@ def pictures(context: Context, files: Sequence[UploadFile]) -> Iterator[dict[Pat
     if len(files) > context.limits.picture_count:
         raise ProblemError(422, f"{len(files)} pictures came; send at most {context.limits.picture_count}")
     with tempfile.TemporaryDirectory(prefix="facetrack-") as folder:
-        found: dict[Path, str] = {}
-        for number, file in enumerate(files):
-            path = Path(folder, str(number), safe_name(file.filename or ""))
-            path.parent.mkdir()
-            with path.open("xb") as target:
-                shutil.copyfileobj(file.file, target)
-            found[path] = path.name
-        for path in found:
-            check_picture(path)
-        yield found
+        paths = [_written(file, Path(folder, str(number))) for number, file in enumerate(files)]
+        for path in paths:
+            if not check(path).is_image:
+                raise ProblemError(422, f"{path.name} is a video; send pictures, or add it as a job")
+        yield paths
 
 
-def check_picture(path: Path) -> None:
-    """Look at a picture in another process.
-
-    Raises:
-        ProblemError: 422, if it is none, or needs too much to be decoded.
-    """
-    if not check(path).is_image:
-        raise ProblemError(422, f"{path.name} is a video; send pictures, or add it as a job")
+def _written(file: UploadFile, folder: Path) -> Path:
+    folder.mkdir()
+    path = folder / safe_name(file.filename or "")
+    with path.open("xb") as target:
+        shutil.copyfileobj(file.file, target)
+    return path
 
 
 def check(path: Path) -> VideoInfo:
@@ -246,14 +239,23 @@ def check(path: Path) -> VideoInfo:
     """
     from indexing.worker import probe
 
-    try:
+    with calling([path]):
         return probe(path)
-    except MediaError as error:
-        raise ProblemError(422, named(str(error), {path: path.name})) from error
 
 
-def named(text: str, names: Mapping[Path, str]) -> str:
-    """Return a message with the names that the client gave in place of where the files are for now."""
-    for path, name in names.items():
-        text = text.replace(str(path), name)
+@contextmanager
+def calling(paths: Iterable[Path]) -> Iterator[None]:
+    """Call files by the names that the client gave, not by where they are, in what is refused within the block."""
+    try:
+        yield
+    except ContradictionError:
+        raise
+    except FacetrackError as error:
+        raise ProblemError(422, named(str(error), paths)) from error
+
+
+def named(text: str, paths: Iterable[Path]) -> str:
+    """Return a message with the names that the client gave in place of where the files are."""
+    for path in paths:
+        text = text.replace(str(path), path.name)
     return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from indexing.search import Answer, Found
 from indexing.server.context import Context
 from indexing.timeline import CoAppearance, best_track
 from indexing.types import UNKNOWN, Identity, TrackRecord, VideoRecord
-from tracker.types import EMOTIONS
+from tracker.types import EMOTIONS, Float64, Track
 
 API = "/api/v1"
 
@@ -228,37 +227,37 @@ def boxes(context: Context, video_id: int, start: float, end: float) -> wire.Box
         ProblemError: 404, if there is no such video.
     """
     context.video(video_id)
-    shown = context.cache.get(("boxes", video_id), lambda: _boxes(context, video_id))
-    return wire.Boxes(tracks=[part for one in shown if (part := _between(one, start, end)).times])
-
-
-def _boxes(context: Context, video_id: int) -> list[wire.TrackBoxes]:
+    tracks = context.cache.get(("boxes", video_id), lambda: context.store.tracks(video_id))
     times, people = context.store.timestamps(video_id), context.identities()
-    found = []
-    for record, track in context.store.tracks(video_id):
-        sides = track.boxes.astype(np.float64)
-        sides[:, 2:] -= sides[:, :2]
-        found.append(
-            wire.TrackBoxes(
-                **who(people, record.identity_id),
-                track=record.key,
-                first_frame=record.first_frame,
-                times=times[record.first_frame : record.end_frame].round(6).tolist(),
-                boxes=[(x, y, w, h) for x, y, w, h in sides.round(2).tolist()],
-                sources=track.sources.tolist(),
-            )
-        )
-    return found
+    return wire.Boxes(
+        tracks=[
+            _boxes(record, track, times, between, who(people, record.identity_id))
+            for record, track in tracks
+            if len(between := _frames_in(record, times, start, end))
+        ]
+    )
 
 
-def _between(one: wire.TrackBoxes, start: float, end: float) -> wire.TrackBoxes:
+def _frames_in(record: TrackRecord, times: Float64, start: float, end: float) -> range:
     # What is on screen at the start began before it.
-    began = max(bisect_right(one.times, start) - 1, 0)
-    first, last = began if start <= one.times[-1] else len(one.times), bisect_left(one.times, end)
-    if (first, last) == (0, len(one.times)):
-        return one
-    parts = {"times": one.times[first:last], "boxes": one.boxes[first:last], "sources": one.sources[first:last]}
-    return one.model_copy(update={"first_frame": one.first_frame + first, **parts})
+    began = max(int(np.searchsorted(times, start, side="right")) - 1, 0)
+    return range(max(began, record.first_frame), min(int(np.searchsorted(times, end)), record.end_frame))
+
+
+def _boxes(
+    record: TrackRecord, track: Track, times: Float64, frames: range, fields: Mapping[str, Any]
+) -> wire.TrackBoxes:
+    part = slice(frames.start - record.first_frame, frames.stop - record.first_frame)
+    sides = track.boxes[part].astype(np.float64)
+    sides[:, 2:] -= sides[:, :2]
+    return wire.TrackBoxes(
+        **fields,
+        track=record.key,
+        first_frame=frames.start,
+        times=times[frames.start : frames.stop].round(6).tolist(),
+        boxes=[(x, y, w, h) for x, y, w, h in sides.round(2).tolist()],
+        sources=track.sources[part].tolist(),
+    )
 
 
 def lanes(context: Context, video_id: int) -> wire.Lanes:

@@ -21,6 +21,7 @@ _TOLD = {
     422: "The request is not valid, or cannot be fulfilled.",
     429: "Too many at once; `Retry-After` tells when.",
     503: "The database is busy, or weights of a model are missing.",
+    507: "The disk is full.",
 }
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {

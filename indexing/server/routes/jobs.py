@@ -91,12 +91,13 @@ def allowed(context: Context, text: str) -> Path:
     """
     try:
         path = Path(text).resolve()
+        there = path.is_file()
     except (OSError, ValueError, RuntimeError) as error:
         raise ProblemError(422, f"{text!r} is no path") from error
     if not any(path.is_relative_to(root) for root in context.roots):
         roots = ", ".join(map(str, context.roots)) or "none: start the service with --root, or upload the file"
         raise ProblemError(403, f"{text!r} does not lie below an allowed root ({roots})")
-    if not path.is_file():
+    if not there:
         raise ProblemError(422, f"{text!r} is no file")
     return path
 

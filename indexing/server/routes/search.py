@@ -41,7 +41,7 @@ def search_pictures(
     search.check_searchable(context.store)
     errors = list[FacetrackError]()
     with received.pictures(context, file) as names, context.searching() as models:
-        try:
+        with received.calling(names):
             found = search.search(
                 context.store,
                 list(names),
@@ -51,8 +51,6 @@ def search_pictures(
                 models=models,
                 on_error=errors.append,
             )
-        except FacetrackError as error:
-            raise ProblemError(422, received.named(str(error), names)) from error
         told = [received.named(str(error), names) for error in errors]
     return wire.Answers(items=views.answers(context, found), errors=told)
 
@@ -96,7 +94,7 @@ def enroll(
 ) -> wire.Told:
     """Make photographs the measure of how a person looks, before or after videos are added."""
     with context.correcting, received.pictures(context, file) as names, context.searching() as models:
-        with received.keeping(context, names) as kept:
+        with received.keeping(context, names) as kept, received.calling(kept):
             entry = gallery.enroll(
                 context.store,
                 name,
