@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 import indexing
+from indexing import gallery_commands, service_commands
 from indexing.arguments import (
     AsJson,
     Clusterer,
@@ -33,7 +34,6 @@ from indexing.arguments import (
     Yes,
     scope,
 )
-from indexing.gallery_commands import register
 from tracker.errors import FacetrackError
 
 if TYPE_CHECKING:
@@ -536,7 +536,8 @@ def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
-register(app)
+for commands in (gallery_commands, service_commands):
+    commands.register(app)
 
 
 def main() -> None:

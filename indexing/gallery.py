@@ -55,6 +55,22 @@ def _whole(verb: Callable[Concatenate[Store, P], T]) -> Callable[Concatenate[Sto
     return said
 
 
+class ContradictionError(FacetrackError):
+    """A correction that contradicts the picture or an earlier one.
+
+    Attributes:
+        reasons: What it contradicts, a sentence each; the last one tells how many more there are.
+    """
+
+    def __init__(self, found: Sequence[str]) -> None:
+        more = [f"{len(found) - _TOLD} more"] if len(found) > _TOLD else []
+        self.reasons = (*found[:_TOLD], *more)
+        super().__init__(
+            f"refused, as {'; '.join(self.reasons)}; undo what is wrong, or repeat it with --force: then the later "
+            "word holds"
+        )
+
+
 # ---- the verbs
 
 
@@ -387,11 +403,7 @@ def _say(store: Store, entry: Entry, *, force: bool, before: _Before | None = No
     paths = {video.video_id: video.path for video in store.videos(enrolled=True)}
     found = conflicts(entry, store.log(), [*before.tracks, *store.absent_tracks()], paths=paths)
     if found and not force:
-        more = f", and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
-        raise FacetrackError(
-            f"refused, as {'; '.join(found[:_TOLD])}{more}; undo what is wrong, or repeat it with --force: then the "
-            "later word holds"
-        )
+        raise ContradictionError(found)
     written = store.correct(entry)
     if written.moved:
         pipeline.identify(store)

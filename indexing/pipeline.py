@@ -231,8 +231,8 @@ def _keep(store: Store, result: Assignment, state: Any) -> list[int]:
     looked_at = frozenset(result.clustered)
     groups = [group for group in result.groups if not looked_at.isdisjoint(group[1])]
     ids = store.assign(groups, confidences=result.confidences, among=looked_at)
-    store.set_meta(_WAITING, list(result.unknown))
-    store.set_meta(_IDENTIFIED, state)
+    store.set_meta(_WAITING, list(result.unknown), silent=True)
+    store.set_meta(_IDENTIFIED, state, silent=True)
     return ids
 
 
@@ -297,7 +297,7 @@ def remember_models(
     known = store.get_meta(MODELS, {})
     kept = {**known, **{kind: name for kind, name in named.items() if isinstance(name, str)}}
     if kept != known:
-        store.set_meta(MODELS, kept)
+        store.set_meta(MODELS, kept, silent=True)
 
 
 def _media(paths: Iterable[Path | str]) -> Iterator[Path | Outcome]:

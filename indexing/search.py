@@ -84,6 +84,7 @@ def search(
     detector: str | Detector | None = None,
     embedder: str | Embedder | None = None,
     models_dir: Path | None = None,
+    models: Models | None = None,
     on_error: Callable[[FacetrackError], None] | None = None,
 ) -> list[Answer]:
     """Search a store for the faces in reference pictures.
@@ -100,6 +101,7 @@ def search(
         detector: See `tracker.track_faces`; None: that of the store.
         embedder: The same; it has to be the store's.
         models_dir: Folder in which weights are looked for first.
+        models: Those of `load_models`, in place of the three before it, for who searches often.
         on_error: Told of each picture that fails, while the others go on; None: the first one ends the search.
 
     Raises:
@@ -108,7 +110,8 @@ def search(
         MediaError: if a picture cannot be decoded.
     """
     check_searchable(store)
-    models = _load(store, detector, embedder, models_dir)
+    models = models or load_models(store, detector=detector, embedder=embedder, models_dir=models_dir)
+    _check_embedder(store, models)
     faces: list[list[Probe]] = []
     for picture in pictures:
         try:
@@ -355,24 +358,40 @@ class _View:
         return self.scope.cut(shown)
 
 
-def _load(
+def load_models(
     store: Store,
-    detector: str | Detector | None,
-    embedder: str | Embedder | None,
-    models_dir: Path | None,
+    *,
+    detector: str | Detector | None = None,
+    embedder: str | Embedder | None = None,
+    models_dir: Path | None = None,
 ) -> Models:
-    from tracker.embedding import load_models
+    """Return the models to search a store with: its own, where no others are named.
 
-    kept = {"detector": "centerface", "embedder": "dlib", **store.get_meta(MODELS, {})}
-    models = load_models(
-        detector=detector or kept["detector"], embedder=embedder or kept["embedder"], models_dir=models_dir
+    Args:
+        store: The store.
+        detector: See `search`.
+        embedder: The same.
+        models_dir: The same.
+    """
+    from tracker import embedding
+
+    names = model_names(store)
+    return embedding.load_models(
+        detector=detector or names["detector"], embedder=embedder or names["embedder"], models_dir=models_dir
     )
+
+
+def model_names(store: Store) -> dict[str, str]:
+    """Return the names of the detector and the embedder of a store; those of the defaults while it has none."""
+    return {"detector": "centerface", "embedder": "dlib", **store.get_meta(MODELS, {})}
+
+
+def _check_embedder(store: Store, models: Models) -> None:
     if models.embedder.model_id != store.embedder_id:
         raise FacetrackError(
             f"{store.path} holds vectors of {store.embedder_id}, and {models.embedder.model_id} makes others that "
             "cannot be compared with them; name the one of the database with --embedder"
         )
-    return models
 
 
 def _probes(path: Path, models: Models) -> list[Probe]:

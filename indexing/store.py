@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -47,6 +48,7 @@ from tracker.types import Float64, Int32, Keyframes, Track, TrackingResult
 logger = logging.getLogger(__name__)
 
 _REVISION = "embeddings_revision"
+_CONTENT_REVISION = "revision"
 _RESERVED_NAME = re.compile(r"\d+|person\s+\d+|unknown", re.IGNORECASE)
 _PERSON = re.compile(r"(?:person\s+)?(\d+)", re.IGNORECASE)
 
@@ -581,18 +583,41 @@ class Store:
         with self._read() as session:
             return rows.meta(session, key, default)
 
-    def set_meta(self, key: str, value: Any) -> None:
+    def set_meta(self, key: str, value: Any, *, silent: bool = False) -> None:
         """Keep ``value``, anything that JSON can say, under ``key``.
+
+        Args:
+            key: A name.
+            value: What is kept.
+            silent: Nothing that is told of videos and people follows from it: `revision` stays as it is.
 
         Raises:
             ValueError: if the key is one that the database keeps itself.
         """
-        if key == _REVISION:
+        if key in (_REVISION, _CONTENT_REVISION):
             raise ValueError(f"{key!r} is kept by the database itself")
-        with self._write() as session:
+        with self._write(silent=silent) as session:
             session.merge(Meta(key=key, value=value))
 
+    @property
+    def revision(self) -> str:
+        """A token that is another one after every change of what is stored, and never the same again.
+
+        The queue of jobs does not count: what is told of videos and people holds while a job goes on.
+        """
+        return str(self.get_meta(_CONTENT_REVISION))
+
     # ---- transactions
+
+    def session(self, *, write: bool) -> AbstractContextManager[Session]:
+        """Return a transaction for a module that keeps a table of its own in this database, as `indexing.jobs` does.
+
+        It is committed at the end of the block, and rolled back by any error. `revision` stays as it is.
+
+        Args:
+            write: Wait for other writers and keep them out; else what is read is of one moment.
+        """
+        return self._write(silent=True) if write else self._read()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -637,9 +662,15 @@ class Store:
     def _read(self) -> AbstractContextManager[Session]:
         return self._session("DEFERRED") if self._open.session is None else nullcontext(self._open.session)
 
-    def _write(self) -> AbstractContextManager[Session]:
+    @contextmanager
+    def _write(self, *, silent: bool = False) -> Iterator[Session]:
         # Taking the lock at once waits for other writers; taking it after a read would fail where another one wrote.
-        return self._session("IMMEDIATE") if self._open.session is None else _part(self._open.session)
+        joined = self._session("IMMEDIATE") if self._open.session is None else _part(self._open.session)
+        with joined as session:
+            yield session
+            if not silent:
+                # A random token, not a counter: a copy of the database that goes its own way never meets it again.
+                session.merge(Meta(key=_CONTENT_REVISION, value=secrets.token_hex(16)))
 
     def _scrub(self) -> None:
         # Deleted faces would live on in the log of the database and in the vectors of the index.

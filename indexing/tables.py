@@ -345,3 +345,28 @@ class TransitionRow(_OfIdentity, Base):
     before: Mapped[str] = mapped_column(primary_key=True)
     after: Mapped[str] = mapped_column(primary_key=True)
     count: Mapped[int]
+
+
+class JobRow(Base):
+    """A job of the queue, see `indexing.jobs.Job`."""
+
+    __tablename__ = "jobs"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    path: Mapped[Path]
+    content_hash: Mapped[str] = mapped_column(index=True)
+    settings: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(index=True)
+    created_at: Mapped[str]
+    started_at: Mapped[str | None]
+    finished_at: Mapped[str | None]
+    frames_done: Mapped[int]
+    frames_total: Mapped[int | None]
+    message: Mapped[str | None]
+    video_id: Mapped[int | None] = mapped_column(ForeignKey("videos.id", ondelete="SET NULL"), index=True)
+    attempts: Mapped[int]
+    crashes: Mapped[int]
+    worker: Mapped[str | None]
+    lease: Mapped[float | None]
+    revision: Mapped[int] = mapped_column(index=True, unique=True)

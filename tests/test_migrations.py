@@ -18,6 +18,7 @@ from sqlalchemy import create_engine
 
 from indexing import gallery
 from indexing.database import open_engine
+from indexing.jobs import JobQueue
 from indexing.migrations import APPLICATION_ID, HEAD, steps, upgrade
 from indexing.store import Store
 from indexing.tables import Base
@@ -87,6 +88,12 @@ def first_version(tmp_path: Path) -> Path:
 def second_version(tmp_path: Path) -> Path:
     """Return the same of the second schema, with expressions in the first video."""
     return restored(tmp_path / "old.db", "v0002.sql")
+
+
+@pytest.fixture
+def third_version(tmp_path: Path) -> Path:
+    """Return a database of the third schema, with a log of corrections and a photograph that was enrolled."""
+    return restored(tmp_path / "old.db", "v0003.sql")
 
 
 def test_the_content_of_the_first_version_is_kept(first_version: Path) -> None:
@@ -175,6 +182,45 @@ def test_an_upgrade_that_fails_leaves_the_second_version(second_version: Path) -
         Store(second_version)
     assert schema(second_version) == before
     assert read_sql(second_version, "SELECT version_num FROM alembic_version") == [("0002",)]
+
+
+def test_the_content_of_the_third_version_is_kept(third_version: Path, tmp_path: Path) -> None:
+    said = "SELECT id, at, kind, identities, pins, bans, name, reason, moved, created, undone_by FROM corrections"
+    tables = ("videos", "identities", "tracks", "embeddings", "expressions", "emotion_curves")
+    before = {table: read_sql(third_version, f"SELECT * FROM {table}") for table in tables} | {
+        "said": read_sql(third_version, said)
+    }
+    with Store(third_version, must_exist=True) as store:
+        assert [(e.kind, e.undone_by) for e in store.log()] == [
+            ("name", None), ("ignore", 3), ("undo", None), ("not", None)
+        ]  # fmt: skip
+        assert [(p.identity.label, p.appearances) for p in store.people()] == [
+            ("Ada", 2), ("Person 3", 2), ("Person 2", 1)
+        ]  # fmt: skip
+        assert [video.enrolled for video in store.videos(enrolled=True)] == [False, False, True]
+        assert JobQueue(store).jobs() == []
+    after = {table: read_sql(third_version, f"SELECT * FROM {table}") for table in tables}
+    assert after | {"said": read_sql(third_version, said)} == before
+    assert read_sql(third_version, "PRAGMA foreign_key_check") == []
+    Store(tmp_path / "new.db").close()
+    assert schema(third_version) == schema(tmp_path / "new.db")
+
+
+def test_an_upgrade_that_fails_leaves_the_third_version(third_version: Path) -> None:
+    run_sql(third_version, "CREATE TABLE jobs (in_the_way)")
+    before = schema(third_version), read_sql(third_version, "SELECT * FROM meta")
+    with pytest.raises(FacetrackError, match="jobs"):
+        Store(third_version)
+    assert (schema(third_version), read_sql(third_version, "SELECT * FROM meta")) == before
+    assert read_sql(third_version, "SELECT version_num FROM alembic_version") == [("0003",)]
+
+
+def test_an_upgraded_database_has_a_revision_of_its_own(tmp_path: Path) -> None:
+    revisions = set()
+    for name in "ab":
+        with Store(restored(tmp_path / name, "v0003.sql"), must_exist=True) as store:
+            revisions.add(store.revision)
+    assert len(revisions) == 2
 
 
 def test_opening_again_changes_nothing(tmp_path: Path) -> None:

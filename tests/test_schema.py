@@ -12,6 +12,7 @@ import pytest
 from fakes import make_result
 
 import indexing
+from indexing.jobs import JobQueue
 from indexing.store import Store
 from tracker.types import EMOTIONS
 
@@ -32,6 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         opened.assign([(None, [a, c, e]), (None, [b, f])])
         opened.rename(1, "Ada")
         assert d
+        JobQueue(opened).submit(Path(__file__))
         yield opened
 
 

@@ -60,6 +60,15 @@ _MAX_THREADS = 8
 _DISCONTINUITY = 1.0
 """A step back of more seconds than this is a clock that starts anew, a smaller one a slip."""
 
+_SEEKABLE = ("mov,mp4", "matroska")
+"""Demuxers that have an index, by which a seek leads to a keyframe."""
+
+_SEEK_MARGIN = 0.1
+"""Seconds by which a seek goes further back: an index counts decoding times, which lie before those of showing."""
+
+_SAME_TIME = 1e-4
+"""Seconds that two timestamps of one frame differ at most."""
+
 _FALLBACK_GAP = 1 / 25
 """Seconds between frames where neither the stream nor the container tells."""
 
@@ -223,6 +232,49 @@ def read_image(path: Path | str) -> Image:
         raise MediaError(f"{path}: the picture is damaged or truncated ({_reason(error)})") from error
 
 
+def read_frame(path: Path | str, index: int, timestamp: float) -> Image:
+    """Return one frame of a video, upright, as ``(H, W, 3)`` uint8 BGR.
+
+    Decoding begins at the keyframe before it where the file can be sought in, and at the start otherwise.
+
+    Args:
+        path: See `open_video`.
+        index: Number of the frame, from 0.
+        timestamp: Its presentation time in seconds, as `open_video` gives it.
+
+    Raises:
+        MediaError: if the file cannot be decoded so far.
+    """
+    path = Path(path)
+    _check_file(path)
+    if _is_image(path):
+        return read_image(path)
+    sought = _sought_frame(path, timestamp)
+    if sought is not None:
+        return sought
+    with open_video(path) as video:
+        for frame in video:
+            if frame.index == index:
+                return frame.image
+    raise MediaError(f"{path}: frame {index} could not be decoded; the file may be damaged, or another one now")
+
+
+def declared_size(path: Path | str) -> tuple[int, int]:
+    """Return the width and height that a video or picture declares, not turned upright; no picture is decoded for it.
+
+    Raises:
+        MediaError: if the file is missing, unreadable, empty, no media, or has sound only.
+    """
+    path = Path(path)
+    _check_file(path)
+    if _is_image(path):
+        with _open_pillow(path) as picture:
+            return picture.size
+    with _open_container(path) as container:
+        context = _video_stream(container, path).codec_context
+        return context.width, context.height
+
+
 def content_hash(path: Path | str) -> str:
     """Return the SHA-256 of a file's bytes, hexadecimal, read in pieces."""
     with Path(path).open("rb") as file:
@@ -380,6 +432,25 @@ def _decode(video: Video) -> Iterator[Frame]:
         logger.warning("%s: %d damaged packets or pictures in all", path, video.damaged)
 
 
+def _sought_frame(path: Path, timestamp: float) -> Image | None:
+    """Return the frame with this timestamp by seeking; None where that does not lead to exactly it."""
+    with _open_container(path) as container:
+        stream = _video_stream(container, path)
+        if not stream.time_base or not container.format.name.startswith(_SEEKABLE):
+            return None
+        wanted = timestamp + (container.start_time or 0) / av.time_base
+        try:
+            container.seek(max(int((wanted - _SEEK_MARGIN) / stream.time_base), 0), stream=stream, backward=True)
+        except av.error.FFmpegError:
+            return None
+        for picture in _pictures(container, stream, path):
+            if picture.time is None or picture.time > wanted + _SAME_TIME:
+                return None
+            if picture.time >= wanted - _SAME_TIME:
+                return _Orientation.of(picture).apply(np.asarray(picture.to_ndarray(format="bgr24"), np.uint8))
+    return None
+
+
 def _pictures(
     container: InputContainer, stream: VideoStream, path: Path, video: Video | None = None
 ) -> Iterator[VideoFrame]:
@@ -434,6 +505,8 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = pictured[0]
     if stream.codec_context is None:
         raise MediaError(f"{path}: no decoder for its video; convert it, for example to H.264 in MP4")
+    # A picture may turn out larger than the container said; FFmpeg itself would go up to 2,147 megapixels.
+    stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
     stream.thread_type = "AUTO"
     stream.thread_count = min(os.cpu_count() or 1, _MAX_THREADS)
     return stream

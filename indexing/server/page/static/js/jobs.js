@@ -1,0 +1,24 @@
+// Jobs as they go on.
+
+import { all, find } from "./dom.js";
+import { refresh } from "./refresh.js";
+
+export function start() {
+  const events = new EventSource("/api/v1/events");
+  events.addEventListener("job", ({ data }) => {
+    const job = JSON.parse(data), row = find(`[data-job="${job.id}"]`);
+    if (!row || row.dataset.state !== job.state) return later();
+    const bar = find("progress", row), text = find("[data-job-text]", row);
+    if (bar && job.frames_total) { bar.max = job.frames_total; bar.value = job.frames_done; }
+    if (job.state === "running") text.textContent = `${job.frames_done}${job.frames_total ? ` of ${job.frames_total}` : ""} frames`;
+  });
+  addEventListener("pagehide", () => events.close());
+}
+
+let timer = 0;
+
+/** Many changes at once are shown once. */
+function later() {
+  clearTimeout(timer);
+  timer = setTimeout(() => { if (!all("dialog[open]").length) refresh(); }, 250);
+}
