@@ -221,7 +221,10 @@ def likeness(faces: Faces, simulated: Tracks) -> None:
     rng = np.random.default_rng(0)
     good = rng.permutation(np.flatnonzero(~simulated.poor))
     # As many of a person as LFW has.
-    drawn = [good[simulated.people[good] == person][: rng.choice(sizes)] for person in rng.permutation(np.unique(simulated.people))[:1249]]
+    drawn = [
+        good[simulated.people[good] == person][: rng.choice(sizes)]
+        for person in rng.permutation(np.unique(simulated.people))[:1249]
+    ]
     rows = np.concatenate(drawn)
     for name, vectors, people in (
         ("real", faces.vectors, faces.people),
@@ -348,8 +351,8 @@ def against_exact(tracks: Tracks, scale: calibrate.Calibration, size: int) -> No
     records, rows = part.records(), part.embeddings()
     far = scale.far(scale.cluster_threshold(part.vectors))
     print(
-        f"\n{len(records):,} of the tracks, of {most:,} people:\n\n| method | seconds | BCubed P | R | F | people found "
-        "| adjusted Rand index with exact |\n|---|---|---|---|---|---|---|"
+        f"\n{len(records):,} of the tracks, of {most:,} people:\n\n| method | seconds | BCubed P | R | F "
+        "| people found | adjusted Rand index with exact |\n|---|---|---|---|---|---|---|"
     )
     exact: Int64 | None = None
     for name, clusterer, settings in methods(scale.threshold(far)):

@@ -91,8 +91,8 @@ class Clusterer(ABC):
         rules = Constraints(len(rows)) if constraints is None else constraints
         if rules.count != len(rows):
             raise FacetrackError(f"constraints over {rules.count} items for {len(rows)} vectors: give one item a row")
-        if not len(rows):
-            return np.empty(0, np.int64)
+        if not rows.size:
+            return np.arange(len(rows))
         order = np.argsort(rows.view(np.dtype((np.void, rows[0].nbytes)))[:, 0], kind="stable")
         labels = np.empty(len(rows), np.int64)
         with threadpool_limits(1):  # sums come out the same whatever the number of threads

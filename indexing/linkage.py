@@ -12,23 +12,23 @@ from threadpoolctl import threadpool_limits
 from indexing.constraints import Constraints
 from tracker.types import Float32, Float64
 
-Int32, Int64 = NDArray[np.int32], NDArray[np.int64]
+Int64 = NDArray[np.int64]
 
 TIE = 1e-6
 """Similarities that differ by less are equal: the mean of a cluster is rounded, and a chain must not run in circles."""
 
-NEIGHBOURS = 64
-"""Most neighbours of a row in the graph; of a row with more, those that are nearest."""
-
-PAIRS = 1 << 20
-""".."""
+NEIGHBOURS, PAIRS = 64, 1 << 20
+"""Most neighbours of a row in the graph, or as many as give so many pairs in all; of a row with more, the nearest."""
 
 LISTS_FROM = 20_000
 """Rows from which neighbours are looked for in inverted lists; fewer are all compared with each other."""
 
 PROBED = 1 / 12
-"""Share of the lists that is searched. Hardly more than one neighbour in a hundred is missed, and a pass that follows
-finds what matters of it; see benchmarks/scale.py."""
+"""Share of the lists that is searched.
+
+About one neighbour in a hundred is missed. A cluster has many, and what it then still lacks is found when the clusters
+are compared anew: see benchmarks/scale.py.
+"""
 
 _TRAINED_ON = 48
 """Rows for each list that k-means sees."""
@@ -46,9 +46,10 @@ def average_linkage(rows: Float32, weights: Float64, rules: Constraints, thresho
     neighbours (Murtagh 1983) gives the same clusters as always merging the closest pair, as a cannot-link is inherited
     by the merged cluster and so never brings a third one nearer.
 
-    The graph is made by FAISS. It is whole where a row has at most `NEIGHBOURS` neighbours and there are fewer rows
-    than `LISTS_FROM`; then the outcome is exact. Else what came out is clustered again, on a graph of its own, until
-    nothing is joined any more.
+    The graph is made by FAISS. Where there are fewer rows than `LISTS_FROM`, and none has more neighbours than
+    `NEIGHBOURS` says, it is whole and the outcome is exact. Else what came out is clustered again, on a graph of its
+    own, until nothing is joined any more: people with more tracks than a row has neighbours come together so. Time and
+    memory grow with the rows, but for the search in the lists.
 
     Args:
         rows: ``(N, D)`` float32; the mean of unit rows for a row that stands for several.
@@ -77,7 +78,7 @@ class _Merging:
         self.anchored = rules.anchored()
         self.parent = np.arange(len(rows))
         self.apart = _lists(_graph(rules.pairs, len(rows)))
-        self.near: list[Int32] = []
+        self.near: list[Int64] = []
         self.closed = np.zeros(len(rows), np.bool_)  # nothing is similar enough
         self.taken = np.zeros(len(rows), np.bool_)  # scratch
 
@@ -94,7 +95,7 @@ class _Merging:
         merged = bool((self.roots(left) != left).any())
         return merged and not whole
 
-    def roots(self, rows: Int64 | Int32) -> Int64:
+    def roots(self, rows: Int64) -> Int64:
         """Return the clusters that rows are in now."""
         found = self.parent[rows]
         while (found != (above := self.parent[found])).any():
@@ -197,7 +198,7 @@ def _flat(faiss: Any, rows: Float32) -> Any:
 
 def _inverted(faiss: Any, rows: Float32) -> Any:
     count, dimension = rows.shape
-    lists = round(2 * math.sqrt(count))
+    lists = min(count, round(2 * math.sqrt(count)))
     index = faiss.IndexIVFFlat(faiss.IndexFlatL2(dimension), dimension, lists, faiss.METRIC_INNER_PRODUCT)
     # Centres of unit length would not lie in the middle of their rows where those are all in one cone.
     index.cp.spherical = False
@@ -208,7 +209,7 @@ def _inverted(faiss: Any, rows: Float32) -> Any:
     return index
 
 
-def _graph(pairs: Int64 | Int32, count: int) -> Any:
+def _graph(pairs: Int64, count: int) -> Any:
     """Return pairs of rows as a symmetric sparse matrix without a diagonal."""
     from scipy.sparse import csr_array
 
@@ -217,6 +218,6 @@ def _graph(pairs: Int64 | Int32, count: int) -> Any:
     return graph + graph.T
 
 
-def _lists(graph: Any) -> list[Int32]:
+def _lists(graph: Any) -> list[Int64]:
     """Return the neighbours of each row."""
-    return np.split(graph.indices, graph.indptr[1:-1])
+    return np.split(graph.indices.astype(np.int64), graph.indptr[1:-1])
