@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from indexing.linkage import TIE
 from tracker.types import Float32, Float64
 
 Int64 = NDArray[np.int64]
@@ -66,12 +67,16 @@ def attach(
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """Who waits, and which clusters are near: ``near[i]`` is cluster -> similarity, ``holders`` the other way."""
+    """Who waits, and which clusters are near: ``near[i]`` is cluster -> similarity, ``holders`` the other way.
+
+    ``alike[i]``: those that wait and are so similar to it that a cluster which it joins may come near to them.
+    """
 
     labels: Int64
     waiting: Int64
     numbers: dict[int, int]
     faces: Float32
+    alike: list[Int64]
     rival: float
     sums: Float64
     sizes: Float64
@@ -86,10 +91,12 @@ class _Waiting:
         np.add.at(sums, labels[inside], rows[inside].astype(np.float64))
         numbers = {track: i for i, track in enumerate(waiting.tolist())}
         near: list[dict[int, float]] = [{} for _ in waiting]
-        state = cls(labels.copy(), waiting, numbers, rows[waiting], rival, sums, sizes, near, defaultdict(set))
+        state = cls(labels.copy(), waiting, numbers, rows[waiting], [], rival, sums, sizes, near, defaultdict(set))
         means = (sums / sizes[:, None]).astype(np.float32)
         for start in range(0, len(waiting), _CHUNK):
-            similarities = state.faces[start : start + _CHUNK] @ means.T
+            faces = state.faces[start : start + _CHUNK]
+            state.alike += [np.flatnonzero(row) for row in faces @ state.faces.T >= rival - TIE]
+            similarities = faces @ means.T
             for i, place in np.argwhere(similarities >= rival).tolist():
                 state._hold(start + i, place, float(similarities[i, place]))
         return state
@@ -116,12 +123,15 @@ class _Waiting:
         self.sums[place] += self.faces[i]
         self.sizes[place] += 1
         self.near[i].clear()
-        asked = self.holders.pop(place, set()) | {self.numbers[other] for other in apart if other in self.numbers} | {i}
-        similarities = self.faces @ (self.sums[place] / self.sizes[place]).astype(np.float32)
+        asked = self.holders.pop(place, set())
+        # The mean of two similarities is not enough unless one is: no others can have come near.
+        maybe = np.union1d(np.fromiter(asked, np.int64, len(asked)), self.alike[i])
+        asked |= {self.numbers[other] for other in apart if other in self.numbers} | {i}
+        similarities = self.faces[maybe] @ (self.sums[place] / self.sizes[place]).astype(np.float32)
         for j in asked:
             self.near[j].pop(place, None)
-        for j in np.flatnonzero(similarities >= self.rival).tolist():
-            if self.labels[self.waiting[j]] == -1:
-                self._hold(j, place, float(similarities[j]))
+        for j, similarity in zip(maybe.tolist(), similarities.tolist(), strict=True):
+            if similarity >= self.rival and self.labels[self.waiting[j]] == -1:
+                self._hold(j, place, similarity)
                 asked.add(j)
         return sorted(asked)

@@ -10,13 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from indexing.constraints import Constraints, repair
+from indexing.linkage import TIE, average_linkage
 from tracker.errors import FacetrackError
 from tracker.types import Float32, Float64
 
 Int64 = NDArray[np.int64]
-
-TIE = 1e-6
-"""Similarities that differ by less are equal: the mean of a cluster is rounded, and a chain must not run in circles."""
 
 
 def unit(vectors: Float32) -> Float32:
@@ -93,9 +91,9 @@ class Clusterer(ABC):
         rules = Constraints(len(rows)) if constraints is None else constraints
         if rules.count != len(rows):
             raise FacetrackError(f"constraints over {rules.count} items for {len(rows)} vectors: give one item a row")
-        if not len(rows):
-            return np.empty(0, np.int64)
-        order = np.lexsort(rows.T[::-1])
+        if not rows.size:
+            return np.arange(len(rows))
+        order = np.argsort(rows.view(np.dtype((np.void, rows[0].nbytes)))[:, 0], kind="stable")
         labels = np.empty(len(rows), np.int64)
         with threadpool_limits(1):  # sums come out the same whatever the number of threads
             labels[order] = self._labels(rows[order], counts[order], rules.reorder(order))
@@ -119,77 +117,14 @@ def _checked(vectors: Float32, weights: ArrayLike | None) -> tuple[Float32, Floa
 
 @dataclass(frozen=True, slots=True)
 class Constrained(Clusterer):
-    """Average linkage that never merges what cannot be one person, cut at the threshold.
+    """Average linkage that never merges what cannot be one person, cut at the threshold; see `indexing.linkage`.
 
-    The similarity of two clusters is the mean over all their cross pairs (UPGMA, Sokal and Michener 1958), which for
-    dot products is the dot product of their means: no matrix of N x N is needed. Merging along chains of nearest
-    neighbours (Murtagh 1983) gives the same clusters as always merging the closest pair, as a cannot-link is
-    inherited by the merged cluster and so never brings a third one nearer. It is what ``auto`` stands for: on LFW it
-    measures best on many people and on albums of strangers, and within 0.005 of the best on few people
-    (`benchmarks/clustering.py`).
+    It is what ``auto`` stands for: on LFW it measures best on many people and on albums of strangers, and within 0.005
+    of the best on few people (`benchmarks/clustering.py`).
     """
 
     def _labels(self, rows: Float32, weights: Float64, rules: Constraints) -> Int64:
-        return _Merging(rows, weights, rules).run(self.threshold)
-
-
-class _Merging:
-    """Clusters that grow: a merged cluster lives on in the row of one of its two parts."""
-
-    def __init__(self, rows: Float32, weights: Float64, rules: Constraints) -> None:
-        self.means, self.weights = rows.copy(), weights.copy()
-        self.apart, self.anchored = rules.neighbours(), rules.anchored()
-        self.closed = np.zeros(len(rows), np.float32)  # -inf: merged into another row, or without a neighbour
-        self.parent = np.arange(len(rows))
-
-    def run(self, threshold: float) -> Int64:
-        """Merge until no two clusters are as similar as ``threshold``; return the label of each row."""
-        for start in np.arange(len(self.means)).tolist():
-            self._follow(start, threshold)
-        for row in range(len(self.parent)):
-            self.parent[row] = self._root(row)
-        return self.parent
-
-    def _follow(self, start: int, threshold: float) -> None:
-        chain = [] if self.closed[start] else [start]
-        while chain:
-            before = chain[-2] if len(chain) > 1 else None
-            nearest, similarity = self._nearest(chain[-1], before)
-            if similarity < threshold:
-                self.closed[chain.pop()] = -np.inf
-            elif nearest != before:
-                chain.append(nearest)
-            else:
-                merged = self._merge(*sorted((chain.pop(), chain.pop())))
-                chain = chain or [merged]
-
-    def _nearest(self, row: int, before: int | None) -> tuple[int, float]:
-        similarities = self.means @ self.means[row] + self.closed
-        similarities[[row, *self.apart[row]]] = -np.inf
-        if self.anchored[row]:
-            similarities[self.anchored] = -np.inf
-        nearest = int(np.argmax(similarities))
-        # Going back on a tie ends the chain; going on could run in a circle.
-        if before is not None and similarities[before] >= similarities[nearest] - TIE:
-            nearest = before
-        return nearest, float(similarities[nearest])
-
-    def _merge(self, into: int, row: int) -> int:
-        weights = self.weights[[into, row]]
-        self.means[into] = (weights / weights.sum()) @ self.means[[into, row]]
-        self.weights[into] = weights.sum()
-        self.anchored[into] |= self.anchored[row]
-        self.closed[row], self.parent[row] = -np.inf, into
-        self.apart[into] |= self.apart[row]
-        for other in self.apart[row]:
-            self.apart[other].discard(row)
-            self.apart[other].add(into)
-        return into
-
-    def _root(self, row: int) -> int:
-        while self.parent[row] != row:
-            row = int(self.parent[row])
-        return row
+        return average_linkage(rows, weights, rules, self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +151,8 @@ class Hdbscan(Clusterer):
         loose = (labels == -1) | ~self._tight(rows, weights, labels)
         labels[loose] = labels.max() + 1 + np.arange(loose.sum())
         parts = first_seen(repair(labels, rows, rules))
-        return _Merging(*cluster_means(rows, weights, parts), rules.collapse(parts)).run(self.threshold)[parts]
+        means, counts = cluster_means(rows, weights, parts)
+        return average_linkage(means, counts, rules.collapse(parts), self.threshold)[parts]
 
     def _dense(self, rows: Float32) -> Int64:
         from hdbscan import HDBSCAN
@@ -327,7 +263,7 @@ def cluster_means(rows: Float32, weights: Float64, labels: Int64) -> tuple[Float
 
 def one_person(rows: Float32, weights: Float64, threshold: float) -> bool:
     """Tell whether average linkage makes one cluster of all rows; their mean similarity would pass over a rare face."""
-    return len(np.unique(_Merging(rows, weights, Constraints(len(rows))).run(threshold))) == 1
+    return len(np.unique(average_linkage(rows, weights, Constraints(len(rows)), threshold))) == 1
 
 
 def mean_similarity(rows: Float32, weights: Float64) -> float:

@@ -383,7 +383,7 @@ def _solved(evidence: _Evidence, cut: _Cut) -> Int64:
 
 
 def _within_reach(evidence: _Evidence, which: Int64, cut: _Cut) -> Int64:
-    """Return the positions of tracks that are similar enough to one of ``which`` to come to be of one cluster with it.
+    """Return the positions of others that are similar enough to one of ``which`` to come to be of one cluster with it.
 
     A waiting track has to know its rivals too; those that wait, of no identity, are reached and reach on once.
     """
@@ -393,16 +393,18 @@ def _within_reach(evidence: _Evidence, which: Int64, cut: _Cut) -> Int64:
 
 
 def _near(evidence: _Evidence, which: Int64, cut: _Cut) -> Int64:
-    near, which = np.zeros(len(evidence.keys), np.bool_), which[evidence.seen[which]]
+    """Return the positions of the others that are similar enough to one of ``which``."""
+    others = np.setdiff1d(np.flatnonzero(evidence.seen), which)
+    which = which[evidence.seen[which]]
+    near, rows, waits = np.zeros(len(others), np.bool_), evidence.rows[others], ~evidence.decent[others]
     reach = np.where(evidence.decent[which], cut.threshold, cut.rival).astype(np.float32)
-    waits = ~evidence.decent
     wait_reach = np.minimum(reach, np.float32(cut.rival))
-    for start in range(0, len(which), _CHUNK):
+    for start in range(0, len(which) if len(others) else 0, _CHUNK):
         part = slice(start, start + _CHUNK)
-        similarities = evidence.rows[which[part]] @ evidence.rows.T
+        similarities = evidence.rows[which[part]] @ rows.T
         near |= (similarities >= reach[part, None]).any(axis=0) & ~waits
         near |= (similarities >= wait_reach[part, None]).any(axis=0) & waits
-    return np.flatnonzero(near & evidence.seen)
+    return others[near]
 
 
 def _grown(evidence: _Evidence, which: Int64, cut: _Cut) -> Assignment:

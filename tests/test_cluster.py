@@ -159,6 +159,7 @@ def test_a_conflict_splits_what_would_be_one_cluster() -> None:
 @every_kind
 def test_nothing_gives_nothing(kind: type[Clusterer]) -> None:
     assert kind(0.5).fit_predict(np.empty((0, 8), np.float32)).tolist() == []
+    assert kind(0.5).fit_predict(np.empty((2, 0), np.float32)).tolist() == [0, 1]
 
 
 @every_kind
