@@ -24,7 +24,10 @@ STAYS = 10.0
 """Who was told stays as long as the face is no less like them than at this many times that rate."""
 
 LINGER = 1.5
-"""Seconds without being seen after which somebody has left."""
+"""Seconds without being seen after which somebody has left..."""
+
+LOOKS = 4
+"""...if so many pictures were looked at meanwhile: a face is sure after three."""
 
 PATIENCE = 0.7
 """Seconds for which a face is looked at before it is told that nobody knows it."""
@@ -160,7 +163,7 @@ class Event:
 
 @dataclass(slots=True, eq=False)
 class _Presence:
-    """Somebody on screen, or just gone; ``told``: those who look on know of it."""
+    """Somebody on screen, or just gone; ``told``: those who look on know of it; ``missed``: in so many pictures."""
 
     face: int
     since: float
@@ -169,6 +172,7 @@ class _Presence:
     identity: Identity | None = None
     confidence: float = 0.0
     told: bool = False
+    missed: int = 0
     emotion: str | None = None
     intensity: float = 0.0
 
@@ -214,10 +218,12 @@ class OnScreen:
             events += self._recognise(face, presence, answer, time)
         for face in faces:
             events += self._tell(face, self._of_face[face.number], time)
-        return events + self.wait(time)
+        for presence in self._there:
+            presence.missed = 0 if presence.until == time else presence.missed + 1
+        return events + self._drop([p for p in self._there if p.missed >= LOOKS and time - p.until > LINGER], time)
 
     def wait(self, time: float) -> list[Event]:
-        """Let time pass; return who has left."""
+        """Let time pass without a picture; return who has left."""
         return self._drop([presence for presence in self._there if time - presence.until > LINGER], time)
 
     def clear(self, time: float) -> list[Event]:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -114,7 +115,7 @@ def find_source(text: str, *, options: Mapping[str, str] | None = None) -> Sourc
 
 
 def _file(text: str, options: Mapping[str, str]) -> Source:
-    if not Path(text).exists():
+    if not Path(text).exists() or Path(text).is_dir():
         raise MediaError(
             f"{text}: no such file; a source is an address ({', '.join(SCHEMES)}), /dev/video0 or 0, a file, or -"
         )
@@ -349,16 +350,16 @@ class Stream:
 
     def _reconnect(self) -> None:
         delay, longest = BACKOFF
-        attempts = 0
-        while not self._stopping.wait(delay):
-            if self._most is not None and attempts >= self._most:
-                raise MediaError(f"{self.name}: given up after {attempts} attempts to connect again")
-            attempts += 1
+        for attempt in count(1):
+            if self._most is not None and attempt > self._most:
+                raise MediaError(f"{self.name}: given up after {self._most} attempts to connect again")
+            if self._stopping.wait(delay):
+                return
             try:
                 self._container = self._open()
             except MediaError as error:
                 delay = min(2 * delay, longest)
-                logger.warning("%s; next attempt in %.1f s", error, delay)
+                logger.warning("%s; attempt %d to connect again", error, attempt)
                 continue
             self.reconnects += 1
             self._connected = True
