@@ -49,13 +49,17 @@ def write_clip(path: Path, pictures: list[Image], *, fps: int = FPS) -> Path:
 
 
 class Sink:
-    """A file for FFmpeg to write to that hands the bytes on."""
+    """A file for FFmpeg to write to that hands the bytes on, as long as somebody takes them."""
 
     def __init__(self, send: Callable[[bytes], object]) -> None:
         self._send = send
+        self.gone = False
 
     def write(self, data: bytes) -> int:
-        self._send(bytes(data))
+        try:
+            self._send(bytes(data))
+        except (OSError, ValueError):
+            self.gone = True
         return len(data)
 
 
@@ -71,7 +75,7 @@ def play(clip: Path, sink: Sink, format: str, stop: threading.Event, **opening: 
                 if packet.dts is None:
                     continue
                 moment = offset + float(packet.dts * packet.time_base)
-                if stop.wait(max(began + moment - time.monotonic(), 0.0)):
+                if stop.wait(max(began + moment - time.monotonic(), 0.0)) or sink.gone:
                     return
                 shift = round(offset / packet.time_base)
                 packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
@@ -88,13 +92,9 @@ class Server:
     def __init__(self, clip: Path) -> None:
         self._clip = clip
         self._socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"{self.scheme}://127.0.0.1:{self._socket.getsockname()[1]}"
         self._playing = threading.Event()
         threading.Thread(target=self._serve, daemon=True).start()
-
-    @property
-    def address(self) -> str:
-        host, port = self._socket.getsockname()
-        return f"{self.scheme}://{host}:{port}"
 
     def drop(self) -> None:
         """Break the connection; the next one is served."""

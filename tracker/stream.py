@@ -300,9 +300,9 @@ class Stream:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will come any more, and everything was taken."""
+        """Whether nothing will come any more, and everything was taken; `take` raises what has gone wrong."""
         with self._news:
-            return self._ended and self._newest is None
+            return self._ended and self._newest is None and self._error is None
 
     def take(self, timeout: float) -> Arrival | None:
         """Return the newest picture as soon as there is one that was not taken; None after ``timeout`` seconds.
