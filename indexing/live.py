@@ -21,6 +21,7 @@ from indexing import identities
 from indexing.onscreen import Event, Gallery, OnScreen, Seen
 from indexing.pipeline import MODELS, check_embedder, identify, remember_models
 from indexing.store import Store
+from tracker.errors import FacetrackError
 from tracker.live import LiveTracker
 from tracker.stream import Arrival, Stream, find_source
 from tracker.types import Image, TrackingResult
@@ -314,7 +315,8 @@ class _Session:
         if piece is None:
             return
         self._screen.begin()
-        started = self._began + timedelta(seconds=piece.start)
+        # Not by the beginning of the session: the clock of the computer may have been set since.
+        started = datetime.now(UTC) - timedelta(seconds=self._now - piece.start)
         with piece.tracker as tracker:
             result = tracker.finish(Path(self._name, _stamp(started)), _hash(self._id, self._pieces))
         live = {"source": self._name, "started_at": started.isoformat(), "session": self._id, "piece": self._pieces}
@@ -471,8 +473,11 @@ class _Keeper:
             if brought is None:
                 return False
             self._keep(*brought)
-        self._find_people()
-        self._read_people()
+        try:
+            self._find_people()
+            self._read_people()
+        except FacetrackError as error:  # what is stored is safe, and the next time will do
+            logger.warning("%s", error)
         return True
 
     def _keep(self, result: TrackingResult, started: datetime) -> None:

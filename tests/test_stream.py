@@ -237,6 +237,16 @@ def test_what_is_waited_for_is_on_time() -> None:
         assert clock.behind(number / 25, now) < 0.01
 
 
+@pytest.mark.parametrize("rate", [0.999, 1.0, 1.001])
+def test_a_clock_that_runs_fast_or_slow_is_kept_to_ours(rate: float) -> None:
+    clock = StreamClock(100.0)
+    for number in range(20_000):
+        clock.waited(0.03)
+        clock.behind(number / 25, 100.0 + rate * number / 25)
+        clock.stamp(number / 25)
+    assert clock.time == pytest.approx(rate * number / 25, abs=0.05)
+
+
 def test_what_could_have_been_read_before_is_late() -> None:
     clock = StreamClock(100.0)
     late = []

@@ -166,8 +166,8 @@ class StreamClock:
         began: When the session began, as `time.monotonic` counts.
     """
 
-    _WAITED = 0.008
-    _RECENT = 8
+    _WAITED, _RECENT = 0.008, 8
+    _PULL = 0.01
 
     def __init__(self, began: float) -> None:
         self._began = began
@@ -199,6 +199,9 @@ class StreamClock:
         self._last = seconds, now
         late = now - self._began - (seconds + self._offset)
         if sum(self._waits) > self._RECENT / 2:
+            # No two clocks run alike: over days, the stream's would be off by seconds.
+            self._offset += self._PULL * late
+            late -= self._PULL * late
             self._least = late
         self._least = min(self._least, late)
         return late - self._least
