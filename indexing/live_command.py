@@ -35,7 +35,9 @@ def register(app: typer.Typer) -> None:
 
 
 def live(
-    source: Annotated[str, typer.Argument(help="An address (rtsp, http, ...), /dev/video0 or 0, a file, or -.")],
+    source: Annotated[
+        str, typer.Argument(help="An address (rtsp, http, ...), /dev/video0 or 0, a file, or -.", metavar="SOURCE")
+    ],
     db: Database = Path("facetrack.db"),
     name: Annotated[
         str | None, typer.Option(help="What it is called in the database; default: the address without secrets.")
