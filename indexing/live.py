@@ -170,7 +170,7 @@ def follow(
         source: See `tracker.stream.find_source`.
         store: Where to.
         viewer: Told of what happens.
-        stop: Ends the session when it is set; the running piece is stored.
+        stop: Ends the session when it is set; the running piece is stored. None: it goes on until the stream ends.
         name: What the stream is called in the store; None: as its address, without user, password and query.
         segment: Seconds after which a piece is stored, or at a cut from half of that on.
         realtime: See `tracker.stream.Stream`.

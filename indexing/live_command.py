@@ -36,7 +36,10 @@ def register(app: typer.Typer) -> None:
 
 def live(
     source: Annotated[
-        str, typer.Argument(help="An address (rtsp, http, ...), /dev/video0 or 0, a file, or -.", metavar="SOURCE")
+        str,
+        typer.Argument(
+            help="An address (rtsp, http, ...), /dev/video0 or 0, a file, or - for a pipe.", metavar="SOURCE"
+        ),
     ],
     db: Database = Path("facetrack.db"),
     name: Annotated[

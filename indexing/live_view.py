@@ -41,7 +41,7 @@ class LineView:
     def start(self, name: str, began: datetime) -> None:
         """See `indexing.live.Viewer`."""
         self.name, self.began = name, began
-        self._say(began, f"watching {name}")
+        self._say(began, f"watching {printable(name)}")
 
     def tell(self, event: Event) -> None:
         """See `indexing.live.Viewer`."""
@@ -184,7 +184,7 @@ def _feeling(seen: Seen) -> str:
 
 def _state(figures: Figures) -> str:
     if not figures.connected:
-        return f"no connection; {figures.segments} pieces kept"
+        return f"no connection; {_kept(figures)}"
     left_out = f"{figures.dropped} dropped" + (f", {figures.skipped} skipped" if figures.skipped else "")
     return f"{figures.fps:.1f} frames/s, {figures.latency:.2f} s old (95 % within {figures.p95:.2f} s), {left_out}"
 
@@ -195,8 +195,12 @@ def _summary(figures: Figures) -> list[str]:
     return [
         f"over after {clock(figures.seconds)}: {looked}{again}",
         f"a frame was told {figures.median:.2f} s after it came (median), 95 % within {figures.p95:.2f} s",
-        f"kept: {figures.segments} pieces with {figures.tracks} tracks",
+        _kept(figures),
     ]
+
+
+def _kept(figures: Figures) -> str:
+    return f"kept: {figures.tracks} tracks in {figures.segments} piece{'' if figures.segments == 1 else 's'}"
 
 
 def _rounded(figures: Figures) -> dict[str, Any]:

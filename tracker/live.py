@@ -33,7 +33,7 @@ RECENT = 1.0
 USUAL_FPS = 25.0
 """Frames a second until they have been measured, where the source does not tell."""
 
-_SMOOTHING, _LONGEST_GAP = 0.1, 1.0
+_SMOOTHING, _SHORTEST_GAP, _LONGEST_GAP = 0.1, 1 / 240, 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,11 +97,6 @@ class LiveTracker:
             pool.shutdown(cancel_futures=True)
 
     @property
-    def elapsed(self) -> float:
-        """Seconds from the first frame to the newest."""
-        return self._times[-1] - self._times[0] if self._times else 0.0
-
-    @property
     def fps(self) -> float:
         """Frames a second, as measured of late."""
         return 1 / self._gap
@@ -118,7 +113,8 @@ class LiveTracker:
             The faces in it that were seen often and clearly enough to be sure of them.
         """
         if self._times and timestamp > self._times[-1]:
-            self._gap += _SMOOTHING * (min(timestamp - self._times[-1], _LONGEST_GAP) - self._gap)
+            gap = min(max(timestamp - self._times[-1], _SHORTEST_GAP), _LONGEST_GAP)
+            self._gap += _SMOOTHING * (gap - self._gap)
             self._run.pace(self.fps)
         frame = Frame(len(self._times), timestamp, image)
         cut = cut or not self._times

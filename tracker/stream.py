@@ -333,7 +333,7 @@ class Stream:
             self._error = error
         except Exception as error:  # whatever it is, those who wait have to hear of it
             logger.debug("where it came from:", exc_info=error)
-            self._error = MediaError(f"{self.name}: reading failed ({error})")
+            self._error = MediaError(f"{self.name}: reading failed ({_reason(error)})")
         finally:
             self._connected = False
             with self._news:
