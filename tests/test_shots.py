@@ -8,7 +8,7 @@ import pytest
 from matplotlib.cbook import get_sample_data
 from skimage import data
 
-from tracker.shots import mark_shots
+from tracker.shots import ShotDetector, mark_shots
 from tracker.types import Frame, Image
 
 SIZE = (320, 180)
@@ -42,6 +42,14 @@ def test_every_cut_is_found_at_its_frame(portraits: tuple[Image, Image]) -> None
     a, b = (crop(p, 0, 0.05, 1) for p in portraits)
     images = [frame for k, p in enumerate((a, b, a, b, a)) for frame in noisy(p, 9, seed=k)]
     assert cuts(images) == [0, 9, 18, 27, 36]
+
+
+def test_without_lookahead_the_answer_comes_at_once(portraits: tuple[Image, Image]) -> None:
+    a, b = (crop(p, 0, 0.05, 1) for p in portraits)
+    images = [frame for k, p in enumerate((a, b, a)) for frame in noisy(p, 9, seed=k)]
+    detector = ShotDetector(lookahead=0)
+    assert [k for k, image in enumerate(images) if detector.update(image)] == [0, 9, 18]
+    assert detector.finish() == []
 
 
 @pytest.mark.parametrize("light", [0.4, 0.15])
