@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from indexing.live import follow
     from indexing.pipeline import Outcome, Progress, identify, process, reembed
     from indexing.store import Store
     from indexing.types import Appearance, Identity, Match, Person, TrackRecord, VideoRecord
@@ -25,6 +26,7 @@ _HOMES = {
     "Store": "indexing.store",
     "TrackRecord": "indexing.types",
     "VideoRecord": "indexing.types",
+    "follow": "indexing.live",
     "identify": "indexing.pipeline",
     "process": "indexing.pipeline",
     "reembed": "indexing.pipeline",
@@ -40,6 +42,7 @@ __all__ = [
     "Store",
     "TrackRecord",
     "VideoRecord",
+    "follow",
     "identify",
     "process",
     "reembed",

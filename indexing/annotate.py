@@ -32,8 +32,9 @@ def annotate(
 
     Raises:
         MediaError: if the file is gone or has changed.
-        FacetrackError: if the output cannot be written.
+        FacetrackError: if the output cannot be written, or it is a piece of a live stream.
     """
+    video.check_pictures()
     with open_video(video.path) as opened:
         if opened.info.content_hash != video.info.content_hash:
             raise MediaError(f"{video.path} is not the file that was added; put that one back, or add this one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,33 @@ if TYPE_CHECKING:
     from indexing.presence import Scope
     from indexing.store import Store
 
+
+class Preset(StrEnum):
+    """How much work goes into finding faces."""
+
+    fast = "fast"
+    balanced = "balanced"
+    accurate = "accurate"
+
+
 Database = Annotated[Path, typer.Option("--db", envvar="FACETRACK_DB", help="The database.", metavar="FILE")]
+Detector = Annotated[
+    str, typer.Option(help="centerface, mediapipe, yunet, scrfd, deepface:NAME or module:Class.", metavar="MODEL")
+]
+Embedder = Annotated[
+    str, typer.Option(help="dlib, mobilefacenet, sface, deepface:NAME or module:Class.", metavar="MODEL")
+]
+Emotion = Annotated[
+    str,
+    typer.Option(
+        help="emotion_cnn, hsemotion, mini_xception, deepface:Emotion, module:Class, or none.", metavar="MODEL"
+    ),
+]
+EmotionFps = Annotated[str, typer.Option(help="Samples of expressions a second of video, or all.", metavar="N|all")]
+Cadence = Annotated[
+    int | None, typer.Option(min=1, help="Frames from one run of the detector to the next.", metavar="N")
+]
+PresetOption = Annotated[Preset, typer.Option(help="Speed against small and short faces.")]
 OwnDetector = Annotated[str | None, typer.Option("--detector", help="Default: the database's.", metavar="MODEL")]
 OwnEmbedder = Annotated[str | None, typer.Option("--embedder", help="Default: the database's.", metavar="MODEL")]
 ModelsDir = Annotated[
@@ -47,3 +74,17 @@ def scope(
 
     ids = frozenset(store.resolve_video(name).video_id for name in videos) if videos else None
     return Scope(ids, start, end, min_quality, ignored)
+
+
+def samples_a_second(text: str) -> float | None:
+    """Return the samples of expressions a second that a user means; None: one each frame.
+
+    Raises:
+        typer.BadParameter: if it is neither a rate nor ``all``.
+    """
+    if text == "all":
+        return None
+    rate = float(text) if text.replace(".", "", 1).isdecimal() else 0.0
+    if rate <= 0:
+        raise typer.BadParameter(f"{text!r} is no rate; give a number above 0, or all", param_hint="--emotion-fps")
+    return rate

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,11 +16,16 @@ import typer
 from typer.core import TyperGroup
 
 import indexing
-from indexing import gallery_commands, service_commands
+from indexing import gallery_commands, live_command, service_commands
 from indexing.arguments import (
     AsJson,
+    Cadence,
     Clusterer,
     Database,
+    Detector,
+    Embedder,
+    Emotion,
+    EmotionFps,
     End,
     Far,
     Ignored,
@@ -30,8 +34,11 @@ from indexing.arguments import (
     ModelsDir,
     OwnDetector,
     OwnEmbedder,
+    Preset,
+    PresetOption,
     Start,
     Yes,
+    samples_a_second,
     scope,
 )
 from tracker.errors import FacetrackError
@@ -86,14 +93,6 @@ models_app = typer.Typer(help="List the models, or fetch the weights of one.", i
 app.add_typer(models_app, name="models")
 
 
-class Preset(StrEnum):
-    """How much work goes into finding faces."""
-
-    fast = "fast"
-    balanced = "balanced"
-    accurate = "accurate"
-
-
 def _log(wanted: bool) -> None:
     from indexing.console import LogHandler
 
@@ -112,27 +111,10 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-Detector = Annotated[
-    str, typer.Option(help="centerface, mediapipe, yunet, scrfd, deepface:NAME or module:Class.", metavar="MODEL")
-]
-Embedder = Annotated[
-    str, typer.Option(help="dlib, mobilefacenet, sface, deepface:NAME or module:Class.", metavar="MODEL")
-]
-Emotion = Annotated[
-    str,
-    typer.Option(
-        help="emotion_cnn, hsemotion, mini_xception, deepface:Emotion, module:Class, or none.", metavar="MODEL"
-    ),
-]
-EmotionFps = Annotated[str, typer.Option(help="Samples of expressions a second of video, or all.", metavar="N|all")]
-Cadence = Annotated[
-    int | None, typer.Option(min=1, help="Frames from one run of the detector to the next.", metavar="N")
-]
 Profile = Annotated[bool, typer.Option("--profile", help="Print the time per stage.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", callback=_log, is_eager=True, expose_value=False, help="Say what is done.")
 ]
-PresetOption = Annotated[Preset, typer.Option(help="Speed against small and short faces.")]
 
 
 @app.callback()
@@ -168,21 +150,12 @@ def add(
     looking: dict[str, Any] = {
         "preset": preset.value,
         "detect_every": detect_every,
-        "emotion_fps": _samples_a_second(emotion_fps),
+        "emotion_fps": samples_a_second(emotion_fps),
     }
     with indexing.Store(db) as store, console.watch(db) as watcher:
         indexing.process(paths, store, **models, **looking, clusterer=clusterer, far=far, progress=watcher)
         console.people(report.people_rows(store))
     _finish(watcher, profile)
-
-
-def _samples_a_second(text: str) -> float | None:
-    if text == "all":
-        return None
-    rate = float(text) if text.replace(".", "", 1).isdecimal() else 0.0
-    if rate <= 0:
-        raise typer.BadParameter(f"{text!r} is no rate; give a number above 0, or all", param_hint="--emotion-fps")
-    return rate
 
 
 def _finish(watcher: Watcher, profile: bool) -> None:
@@ -536,7 +509,7 @@ def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
-for commands in (gallery_commands, service_commands):
+for commands in (gallery_commands, service_commands, live_command):
     commands.register(app)
 
 

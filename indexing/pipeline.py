@@ -123,7 +123,7 @@ def process(
     identities.check_clusterer(clusterer)
     options = options_for(preset, detect_every=detect_every, emotion_fps=emotion_fps)
     models = load_models(detector=detector, embedder=embedder, emotion=emotion, models_dir=models_dir)
-    _check_embedder(store, models.embedder.model_id)
+    check_embedder(store, models.embedder.model_id)
     remember_models(store, detector=detector, embedder=embedder)
     watcher = progress or _Silent()
     outcomes = []
@@ -265,12 +265,14 @@ def reembed(
         What became of each file.
 
     Raises:
-        FacetrackError: if a file is gone or has changed; nothing is stored then.
+        FacetrackError: if a file is gone or has changed, or there is a piece of a live stream; nothing is stored then.
     """
     from tracker.embedding import load_models
     from tracker.pipeline import embed_keyframes
     from tracker.video import open_video
 
+    for record in store.videos(enrolled=True):
+        record.check_pictures()
     models = load_models(embedder=embedder, models_dir=models_dir)
     watcher = progress or _Silent()
     keyframes: list[tuple[int, Keyframes]] = []
@@ -338,7 +340,12 @@ def _is_same(known: VideoRecord, models: Models, options: TrackingOptions) -> bo
     return (known.detector_id, known.embedder_id, known.emotion_id) == ids and known.settings == settings
 
 
-def _check_embedder(store: Store, model_id: str) -> None:
+def check_embedder(store: Store, model_id: str) -> None:
+    """Refuse an embedder whose vectors cannot stand beside those of a store.
+
+    Raises:
+        FacetrackError: if the store holds vectors of another one.
+    """
     if store.embedder_id not in (None, model_id):
         raise FacetrackError(
             f"{store.path} holds vectors of {store.embedder_id}; those of {model_id} cannot be compared with them: "

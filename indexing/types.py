@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.errors import FacetrackError
 from tracker.types import EMOTIONS, POSE, Float32, Int32, Segment, VideoInfo, frozen
 
 Int64 = NDArray[np.int64]
@@ -53,6 +55,28 @@ class VideoRecord:
     def path(self) -> Path:
         """The path as it was added."""
         return self.info.path
+
+    @property
+    def live(self) -> bool:
+        """Whether it is a piece of a live stream: what was seen is known, its pictures were not kept."""
+        return "live" in self.settings
+
+    @property
+    def started_at(self) -> datetime | None:
+        """UTC time at which a piece of a live stream began; None of a file."""
+        return datetime.fromisoformat(self.settings["live"]["started_at"]) if self.live else None
+
+    def check_pictures(self) -> None:
+        """Refuse what needs the pictures of a piece of a live stream.
+
+        Raises:
+            FacetrackError: if it is one.
+        """
+        if self.live:
+            raise FacetrackError(
+                f"{self.path} is a piece of a live stream, whose pictures were not kept; this needs a video that was "
+                "added from a file"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,3 +118,15 @@ def test_match_is_best_in_total_not_greedy() -> None:
     b = np.array([[3, 0, 13, 10], [9, 0, 19, 10]], np.float32)
     assert match(a, b, gate=0.1) == [(0, 0), (1, 1)]
     assert match(a, b + 500, gate=0.1) == []
+
+
+def test_patience_is_of_seconds_at_any_pace() -> None:
+    lengths = []
+    for pace in (25.0, 10.0):
+        associator = Associator(StillFlow(), width=640, fps=25.0, options=AssociationOptions(tail=9.0))
+        associator.pace(pace)
+        for index in range(60):
+            associator.step(index, GREY, found(HERE) if index < 5 else found())
+        [tracklet] = associator.finish()
+        lengths.append(tracklet.end_frame - tracklet.last_hit - 1)
+    assert lengths == [25, 10]

@@ -29,8 +29,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         opened.add_video(make_result("a.mp4", spans, frames=600, emotion_every=5))
         opened.add_video(make_result("b.mp4", [(0, 0, 200)], frames=600, emotion_every=5))
         opened.add_video(make_result("c.jpg", [(1, 0, 1)], frames=1, emotion_every=1, is_image=True))
-        a, b, c, d, e, f = (record.key for record in opened.track_records())
-        opened.assign([(None, [a, c, e]), (None, [b, f])])
+        live = {"source": "door", "started_at": "2026-11-25T07:08:09.500000+00:00", "session": "0", "piece": 0}
+        opened.add_video(make_result("door/2026-11-25T07-08-09-500Z", [(0, 0, 50)], settings={"live": live}))
+        a, b, c, d, e, f, g = (record.key for record in opened.track_records())
+        opened.assign([(None, [a, c, e, g]), (None, [b, f])])
         opened.rename(1, "Ada")
         assert d
         JobQueue(opened).submit(Path(__file__))
@@ -73,6 +75,16 @@ def test_every_query_answers(connection: sqlite3.Connection, title: str) -> None
     rows = ask(connection, title)
     assert rows
     assert not any(value is None for row in rows for value in row.values())
+
+
+def test_live_streams_are_told_by_the_clock(connection: sqlite3.Connection) -> None:
+    [row] = ask(connection, "Who was seen in live streams, by the clock (UTC)")
+    assert row == {
+        "source": "door",
+        "person": "Ada",
+        "enters": "2026-11-25 07:08:09.500",
+        "leaves": "2026-11-25 07:08:11.500",
+    }
 
 
 def test_screen_time_is_that_of_the_people(connection: sqlite3.Connection, store: Store) -> None:

@@ -53,6 +53,14 @@ def test_every_cut_is_found_at_its_frame(portraits: tuple[Image, Image]) -> None
     assert cuts(images) == [0, 9, 18, 27, 36]
 
 
+def test_without_lookahead_the_answer_comes_at_once(portraits: tuple[Image, Image]) -> None:
+    a, b = (crop(p, 0, 0.05, 1) for p in portraits)
+    images = [frame for k, p in enumerate((a, b, a)) for frame in noisy(p, 9, seed=k)]
+    detector = ShotDetector(lookahead=0)
+    assert [k for k, image in enumerate(images) if detector.update(image)] == [0, 9, 18]
+    assert detector.finish() == []
+
+
 @pytest.mark.parametrize("light", [0.4, 0.15])
 def test_a_cut_between_dark_pictures(portraits: tuple[Image, Image], light: float) -> None:
     a, b = ((crop(p, 0, 0.05, 1) * light).astype(np.uint8) for p in portraits)

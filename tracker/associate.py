@@ -153,13 +153,17 @@ class Associator:
         self._flow = flow
         self._width = width
         self._options = options
-        self._patience = max(2, round(options.patience * fps))
-        self._tail = max(1, round(options.tail * fps))
+        self.pace(fps)
         self._greys: deque[UInt8] = deque(maxlen=self._tail + self._patience + 1)
         self._newest = -1
         self._begun = 0
         self.active: list[Tracklet] = []
         self.ended: list[Tracklet] = []
+
+    def pace(self, fps: float) -> None:
+        """Take another number of frames a second from now on."""
+        self._patience = max(2, round(self._options.patience * fps))
+        self._tail = max(1, round(self._options.tail * fps))
 
     def step(self, frame: int, grey: UInt8, detections: Detections | None) -> list[tuple[Tracklet, int]]:
         """Take in the next frame.

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
@@ -105,6 +106,19 @@ class Sampler:
         self._pending.append(self._pool.submit(self._look, frame, sightings))
         if len(self._pending) > MOST_PENDING:
             self._collect(self._pending.pop(0))
+
+    def collect(self) -> None:
+        """Classify what is ready without waiting for the rest: for those who look on."""
+        while self._pending and self._pending[0].done():
+            self._waiting += self._pending.pop(0).result()
+        self._classify()
+
+    def since(self, key: int, frame: int) -> Expressions:
+        """Return the finished samples of ``key`` from a frame on; they are kept."""
+        parts = self._done.get(key, [])
+        recent = list(takewhile(lambda part: part.frames[-1] >= frame, reversed(parts)))
+        samples = Expressions.concatenate(recent)
+        return samples[samples.frames >= frame]
 
     def release(self, key: int) -> Expressions:
         """Return the finished samples of ``key``, which are forgotten; `flush` finishes all."""

@@ -150,6 +150,11 @@ class KeyframeSelector:
                 self._best[pose] = cut_patch(image, frame, box, landmarks, quality)
         return released
 
+    @property
+    def best(self) -> Candidate | None:
+        """The best view of the window so far."""
+        return max(self._best.values(), key=lambda candidate: candidate.quality, default=None)
+
     def flush(self) -> list[Candidate]:
         """End the window; return its candidates in order of time: one in `spacing` frames, at least one a track."""
         allowed = max(round(self._frames / self.options.spacing), 1 if self._chosen == 0 else 0)

@@ -24,7 +24,17 @@ from tracker.link import join, link
 from tracker.options import TrackingOptions, options_for
 from tracker.protocols import Detector, Embedder, EmotionModel, ScalableDetector
 from tracker.shots import ShotDetector, mark_shots
-from tracker.types import Detections, Expressions, Frame, Image, Keyframes, Statistics, Track, TrackingResult
+from tracker.types import (
+    Detections,
+    Expressions,
+    Frame,
+    Image,
+    Keyframes,
+    Statistics,
+    Track,
+    TrackingResult,
+    VideoInfo,
+)
 from tracker.video import Video, open_video
 
 BATCH = 16
@@ -84,26 +94,14 @@ def track_video(
         ThreadPoolExecutor(_workers(loaded.detector), "detector") as pool,
         ThreadPoolExecutor(1, "expressions") as side,
     ):
-        run = _Run(loaded, options, clock, video, pool, _sampler(loaded, options, clock, side), shots)
+        run = Run(loaded, options, clock, video.info, pool, side, boundaries=shots)
         for frame, cut, found in _detected_ahead(_with_cuts(video, shots, clock), run):
             timestamps.append(frame.timestamp)
             run.step(frame, cut, found)
             if advance:
                 advance(1)
         run.end_shot()
-    return TrackingResult(
-        video=video.info,
-        timestamps=np.array(timestamps),
-        end=video.end,
-        shots=np.array(run.shots),
-        tracks=run.tracks(),
-        detector_id=loaded.detector.model_id,
-        embedder_id=loaded.embedder.model_id,
-        settings=asdict(options),
-        statistics=run.statistics(),
-        emotion_id=None if loaded.emotion is None else loaded.emotion.model_id,
-        affect_derived=run.affect_derived,
-    )
+    return run.result(video.info, timestamps, video.end)
 
 
 def _sampler(loaded: Models, options: TrackingOptions, clock: Clock, pool: ThreadPoolExecutor) -> Sampler | None:
@@ -147,7 +145,7 @@ def _with_cuts(video: Video, detector: ShotDetector, clock: Clock) -> Iterator[t
 
 
 def _detected_ahead(
-    frames: Iterable[tuple[Frame, bool]], run: _Run, *, depth: int = 4
+    frames: Iterable[tuple[Frame, bool]], run: Run, *, depth: int = 4
 ) -> Iterator[tuple[Frame, bool, Future[Detections] | None]]:
     """Yield the frames with their running detections, a few frames late: detector and tracker work side by side."""
     iterator = iter(frames)
@@ -158,26 +156,40 @@ def _detected_ahead(
     yield from ahead
 
 
-class _Run:
-    """The state of one pass over a video."""
+class Run:
+    """The state of one pass over a video.
+
+    Args:
+        loaded: The models.
+        options: What changes the outcome.
+        clock: Counts the time of the stages.
+        info: The video.
+        pool: Where the detector runs.
+        side: Where the landmarks of expressions are found: one thread.
+        batch: Keyframes that wait to be embedded at a time.
+        boundaries: Tells of gradual transitions; None: only hard cuts begin shots.
+    """
 
     def __init__(
         self,
         loaded: Models,
         options: TrackingOptions,
         clock: Clock,
-        video: Video,
+        info: VideoInfo,
         pool: ThreadPoolExecutor,
-        sampler: Sampler | None,
-        boundaries: ShotDetector,
+        side: ThreadPoolExecutor,
+        *,
+        batch: int = BATCH,
+        boundaries: ShotDetector | None = None,
     ) -> None:
         self.shots: list[int] = []
         self._boundaries = boundaries
         self._models, self._options, self._clock, self._pool = loaded, options, clock, pool
-        self._sampler = sampler
-        self._fps = video.info.fps or 25.0
-        self._single = video.info.is_image
-        self._associator = Associator(LucasKanade(), width=video.info.width, fps=self._fps, options=options.association)
+        self._sampler = _sampler(loaded, options, clock, side)
+        self._batch = batch
+        self._fps = info.fps or 25.0
+        self._single = info.is_image
+        self._associator = Associator(LucasKanade(), width=info.width, fps=self._fps, options=options.association)
         self._selectors: dict[int, KeyframeSelector] = {}
         self._views: dict[int, list[View]] = defaultdict(list)
         self._waiting: list[tuple[int, Candidate]] = []
@@ -236,7 +248,7 @@ class _Run:
         if detections is not None:
             with self._clock("keyframes"):
                 self._offer(frame, hits, detections)
-            if len(self._waiting) >= BATCH:
+            if len(self._waiting) >= self._batch:
                 self._embed()
 
     def _sample(self, frame: Frame) -> None:
@@ -263,7 +275,36 @@ class _Run:
         self._embeddings += len(waiting)
         views = embed(self._models, [candidate for _, candidate in waiting], clock=self._clock)
         for (number, _), view in zip(waiting, views, strict=True):
-            self._views[number] = with_one_picture([*self._views[number], view], self._boundaries.transitions)
+            self._views[number] = with_one_picture([*self._views[number], view], self._transitions)
+
+    # -- the running shot ---------------------------------------------------------------------------------------------
+
+    def pace(self, fps: float) -> None:
+        """Take another number of frames a second from now on: times are counted in frames."""
+        self._fps = fps
+        self._associator.pace(fps)
+        for selector in self._selectors.values():
+            selector.fps = fps
+
+    def running(self, frame: int) -> list[Tracklet]:
+        """Return the faces in the newest frame, ``frame``, that were seen often and clearly enough."""
+        return [t for t in self._associator.active if t.end_frame == frame + 1 and self._is_sure(t)]
+
+    def views(self, number: int) -> list[View]:
+        """Return the embedded views of a running tracklet."""
+        return self._views.get(number, [])
+
+    def best_candidate(self, number: int) -> Candidate | None:
+        """Return the best view of a running tracklet that is not yet chosen or dropped; None without one."""
+        selector = self._selectors.get(number)
+        return None if selector is None else selector.best
+
+    def shown(self, number: int, *, since: int) -> Expressions:
+        """Return what a running tracklet has shown from frame ``since`` on, without waiting for what is under way."""
+        if self._sampler is None:
+            return Expressions.empty()
+        self._sampler.collect()
+        return self._sampler.since(number, since)
 
     # -- the end of a shot --------------------------------------------------------------------------------------------
 
@@ -278,13 +319,17 @@ class _Run:
         self._finish_keyframes(tracklets)
         samples = self._samples(tracklets)
         cut = self.shots.pop()
-        starts = [cut, *(frame for frame in self._boundaries.transitions if frame > cut)]
+        starts = [cut, *(frame for frame in self._transitions if frame > cut)]
         for first, end in pairwise([*starts, sys.maxsize]):
             self.shots.append(first)
             parts = [part for tracklet in tracklets if (part := tracklet.within(first, end)) is not None]
             self._end_part(parts, samples)
         self._selectors.clear()
         self._views.clear()
+
+    @property
+    def _transitions(self) -> tuple[int, ...]:
+        return self._boundaries.transitions if self._boundaries else ()
 
     def _finish_keyframes(self, tracklets: Sequence[Tracklet]) -> None:
         for tracklet in filter(self._is_seen, tracklets):
@@ -340,18 +385,35 @@ class _Run:
 
     # -- the outcome --------------------------------------------------------------------------------------------------
 
-    def tracks(self) -> tuple[Track, ...]:
+    def result(self, info: VideoInfo, timestamps: Sequence[float], end: float) -> TrackingResult:
+        """Return all that was found.
+
+        Args:
+            info: The video.
+            timestamps: The times of its frames.
+            end: When the last one ends.
+        """
+        models = self._models
+        return TrackingResult(
+            video=info,
+            timestamps=np.array(timestamps),
+            end=end,
+            shots=np.array(self.shots),
+            tracks=self._tracks(),
+            detector_id=models.detector.model_id,
+            embedder_id=models.embedder.model_id,
+            settings=asdict(self._options),
+            statistics=self._statistics(),
+            emotion_id=None if models.emotion is None else models.emotion.model_id,
+            affect_derived=self._sampler is None or self._sampler.affect_derived,
+        )
+
+    def _tracks(self) -> tuple[Track, ...]:
         """Return the tracks in order of their first frames."""
         ordered = sorted(self._finished, key=lambda item: (item[1].first_frame, item[0]))
         return tuple(replace(track, track_id=k) for k, (_, track) in enumerate(ordered))
 
-    @property
-    def affect_derived(self) -> bool:
-        """Whether valence and arousal follow from the classes: the emotion model predicted neither."""
-        return self._sampler is None or self._sampler.affect_derived
-
-    def statistics(self) -> Statistics:
-        """Return what the run did."""
+    def _statistics(self) -> Statistics:
         return Statistics(
             seconds=dict(self._clock.seconds),
             detector_runs=self._detector_runs,

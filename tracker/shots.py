@@ -184,11 +184,13 @@ class ShotDetector:
     Args:
         threshold: Least difference at a cut, in (0, 1).
         ratio: Least ratio to the differences around.
+        lookahead: Frames that are waited for; 0: every answer comes at once, and a flash may start a shot.
     """
 
-    def __init__(self, *, threshold: float = 0.3, ratio: float = 2.5) -> None:
+    def __init__(self, *, threshold: float = 0.3, ratio: float = 2.5, lookahead: int = LOOKAHEAD) -> None:
         self._threshold = threshold
         self._ratio = ratio
+        self._lookahead = lookahead
         self._sketches: deque[_Sketch] = deque(maxlen=2 * LOOKAHEAD + 2)
         self._steps: deque[float] = deque(maxlen=2 * LOOKAHEAD + 2)
         self._ahead = 0
@@ -202,7 +204,7 @@ class ShotDetector:
         return self._gradual.found
 
     def update(self, image: Image) -> bool | None:
-        """Take the next frame; return whether the one `LOOKAHEAD` frames ago starts a shot, None if there is none.
+        """Take the next frame; return whether the one ``lookahead`` frames ago starts a shot, None if there is none.
 
         Args:
             image: ``(H, W, 3)`` uint8 BGR, all of one size.
@@ -211,7 +213,7 @@ class ShotDetector:
         self._steps.append(_difference(self._sketches[-1], sketch) if self._sketches else 0.0)
         self._sketches.append(sketch)
         self._ahead += 1
-        return self._decide() if self._ahead > LOOKAHEAD else None
+        return self._decide() if self._ahead > self._lookahead else None
 
     def finish(self) -> list[bool]:
         """Return the answers for the last frames, of which no more follow."""

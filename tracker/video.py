@@ -275,6 +275,11 @@ def declared_size(path: Path | str) -> tuple[int, int]:
         return context.width, context.height
 
 
+def to_image(picture: VideoFrame) -> Image:
+    """Return a decoded picture of a video, upright, as ``(H, W, 3)`` uint8 BGR."""
+    return _Orientation.of(picture).apply(np.asarray(picture.to_ndarray(format="bgr24"), np.uint8))
+
+
 def content_hash(path: Path | str) -> str:
     """Return the SHA-256 of a file's bytes, hexadecimal, read in pieces."""
     with Path(path).open("rb") as file:
