@@ -78,14 +78,13 @@ class Said:
 
     def _refused(self, error: FacetrackError) -> Response:
         reason, forcible = reason_of(error)
+        status = 409 if forcible else 422
         if self._scripted:
-            status = 409 if forcible else 422
             problem = {"title": "Refused", "status": status, "detail": reason, "forcible": forcible}
             return JSONResponse(problem, status, media_type=MEDIA_TYPE)
         fields = [(name, value) for name, value in self._fields() if name != "force"]
-        return filled(
-            self.request, "refused.html", status=409, reason=reason, forcible=forcible, fields=fields, back=self.next
-        )
+        shown = {"reason": reason, "forcible": forcible, "fields": fields, "back": self.next}
+        return filled(self.request, "refused.html", status=status, **shown)
 
     def _fields(self) -> list[tuple[str, str]]:
         form: Any = self.request.scope.get("facetrack.form")
