@@ -52,7 +52,7 @@ class Question:
 def questions(store: Store, *, limit: int = 20) -> list[Question]:
     """Return the pairs of people who may be one, those first whose probability is nearest to a half.
 
-    Left out are people who share a frame, who were said to be two, and who are ignored.
+    Left out are people who share a frame, who were said to be two or have two names, and who are ignored.
 
     Args:
         store: The store.
@@ -60,9 +60,12 @@ def questions(store: Store, *, limit: int = 20) -> list[Question]:
     """
     records = _of_people(store)
     people, templates = _templates(store, records)
-    settled = _in_one_picture(records) | _said_to_be_two(store.verdicts(), records)
+    said = store.verdicts()
+    settled = _in_one_picture(records) | _said_to_be_two(said, records)
     alike = _alike(people, templates, calibrate.for_store(store))
-    found = heapq.nsmallest(limit, (pair for pair in alike if (pair.a, pair.b) not in settled), key=_Alike.rank)
+    # Two names are two people.
+    asked = (p for p in alike if (p.a, p.b) not in settled and not (p.a in said.names and p.b in said.names))
+    found = heapq.nsmallest(limit, asked, key=_Alike.rank)
     return [_question(pair, records) for pair in found]
 
 
@@ -145,11 +148,9 @@ def _in_one_picture(records: Mapping[int, Sequence[TrackRecord]]) -> set[Pair]:
 
 
 def _said_to_be_two(said: Verdicts, records: Mapping[int, Sequence[TrackRecord]]) -> set[Pair]:
-    """Return the pairs of which a track of the one was said not to be the other, or who were both vouched for."""
+    """Return the pairs of which a track of the one was said not to be the other."""
     owners = {record.key: who for who, theirs in records.items() for record in theirs}
-    banned = {_pair(owners[key], other) for key, other in said.bans if key in owners}
-    named = sorted(said.names)
-    return banned | {(a, b) for k, a in enumerate(named) for b in named[k + 1 :]}
+    return {_pair(owners[key], other) for key, other in said.bans if key in owners}
 
 
 def _pair(a: int, b: int) -> Pair:

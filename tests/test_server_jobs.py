@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from fakes import make_result
 from service_fixtures import live
 
 from indexing import gallery
@@ -90,6 +94,48 @@ def test_a_damaged_form_leaves_nothing(service: httpx.Client, tmp_path: Path, bo
     assert kept(tmp_path) == []
 
 
+def test_a_file_goes_when_nobody_needs_it_any_more(service: httpx.Client, photo: Path, tmp_path: Path) -> None:
+    job = send(service, "a.jpg", photo.read_bytes()).json()
+    with Store(tmp_path / "a.db") as store:
+        result = make_result(job["path"], [(0, 0, 1)], frames=1, is_image=True, content_hash=job["content_hash"])
+        video = store.add_video(result)
+        assert service.delete(f"/videos/{video}").status_code == 204
+        assert kept(tmp_path) == [Path(job["path"])], "the job still waits"
+        service.post(f"/jobs/{job['id']}/cancel")
+        assert service.delete(f"/videos/{store.add_video(result)}").status_code == 204
+    assert kept(tmp_path) == []
+
+
+def test_a_client_that_goes_away_leaves_nothing(
+    service: httpx.Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = service.base_url
+    head = f"POST /api/v1/uploads HTTP/1.1\r\nHost: {address.host}\r\nContent-Length: 10000\r\n"
+    with caplog.at_level(logging.INFO):
+        with socket.create_connection((address.host, address.port or 80)) as connection:
+            connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=b\r\n\r\n".encode())
+            connection.sendall(part('name="file"; filename="a.mp4"') * 2)
+            until(lambda: kept(tmp_path) != [])
+        until(lambda: kept(tmp_path) == [])
+        until(lambda: "POST /api/v1/uploads 499" in caplog.text)
+    assert "unexpected" not in caplog.text
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_was_received_in_part_is_removed(tmp_path: Path) -> None:
+    rest = tmp_path / "kept" / ".incoming-x"
+    rest.mkdir(parents=True)
+    (rest / "a.mp4").write_bytes(b"a part")
+    with live(create_app(tmp_path / "a.db", uploads=tmp_path / "kept", page=False)):
+        assert kept(tmp_path) == []
+
+
 def test_what_is_no_media_is_not_kept(service: httpx.Client, tmp_path: Path) -> None:
     answer = send(service, "a.mp4", b"no video")
     assert (answer.status_code, "a.mp4" in answer.json()["detail"]) == (422, True)
@@ -153,8 +199,6 @@ def test_all_changes_are_watched_and_none_is_lost_by_a_break(service: httpx.Clie
         name, told = next(seen)
         assert (name, told["state"]) == ("job", "cancelled")
     with Store(tmp_path / "a.db") as store, events(service, "/events") as seen:
-        from fakes import make_result
-
         store.add_video(make_result())
         assert next(seen) == ("people", {})
         store.assign([(None, [1])])

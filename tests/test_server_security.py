@@ -196,6 +196,11 @@ def test_no_token_no_foreign_address(database: Path) -> None:
             serve(database, host=host, port=0)
 
 
+def test_no_token_no_foreign_name(database: Path) -> None:
+    with pytest.raises(FacetrackError, match="token"):
+        create_app(database, hosts=None)
+
+
 def test_a_token_is_read_and_has_to_be_long(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     assert read_token(None, tmp_path / "token") == TOKEN

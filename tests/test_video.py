@@ -19,7 +19,7 @@ from PIL import Image as PillowImage
 
 from tracker.errors import MediaError
 from tracker.types import Image
-from tracker.video import _Clock, declared_size, find_media, open_video, read_image
+from tracker.video import _Clock, declared_size, find_media, open_video, read_frame, read_image
 
 CLIPS = Path(__file__).parents[2] / "shared" / "data" / "clips"
 
@@ -127,6 +127,31 @@ def test_late_start_counts_from_the_first_stream(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mkv", [picture(i) for i in range(5)], [5000 + 40 * i for i in range(5)])
     with open_video(path) as video:
         assert np.allclose([f.timestamp for f in video], np.arange(5) / 25, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        ("mp4", {"codec": "libx264", "options": {"g": "8", "bf": "3", "b_strategy": "0", "preset": "medium"}}),
+        ("mkv", {"pts": [5000 + 33 * i + i % 3 for i in range(40)], "options": {"g": "8"}}),
+        ("mp4", {"rotation": (90.0, False, False), "options": {"g": "8"}}),
+        ("avi", {"codec": "mpeg4"}),
+        ("mpg", {"codec": "mpeg2video"}),
+    ],
+)
+def test_one_frame_is_that_of_a_whole_pass(tmp_path: Path, suffix: str, options: dict[str, Any]) -> None:
+    path = write_clip(tmp_path / f"a.{suffix}", [picture(i) for i in range(40)], **options)
+    with open_video(path) as video:
+        frames = list(video)
+    assert len(frames) == 40
+    for index in (0, 1, 7, 8, 9, 23, 39):
+        assert np.array_equal(read_frame(path, index, frames[index].timestamp), frames[index].image), index
+
+
+def test_a_frame_that_is_not_there_is_told(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", [picture(i) for i in range(5)])
+    with pytest.raises(MediaError, match="frame 9"):
+        read_frame(path, 9, 0.36)
 
 
 def corners(image: Image) -> dict[str, str]:

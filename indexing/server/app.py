@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
 
-from indexing.server import errors
+from indexing.server import errors, received
+from indexing.server import page as pages
 from indexing.server.context import Context, Limits, Revision
 from indexing.server.metrics import Metrics
 from indexing.server.models import SearchModels
@@ -26,6 +27,7 @@ from indexing.server.routes import (
 )
 from indexing.server.security import API, LOOPBACK, Guard
 from indexing.store import Store
+from tracker.errors import FacetrackError
 
 
 def create_app(
@@ -52,8 +54,10 @@ def create_app(
         page: Serve the pages, too.
 
     Raises:
-        FacetrackError: if the database cannot be opened.
+        FacetrackError: if the database cannot be opened, or any name is allowed and no token needed.
     """
+    if hosts is None and token is None:
+        raise FacetrackError("a service that may be asked under any name needs a token; give one, or name the hosts")
     context = _context(store_path, roots, uploads, models_dir, limits or Limits())
     metrics = Metrics()
     metrics.watch(lambda: system.gauges(context), lambda: system.jobs_by_state(context))
@@ -98,6 +102,7 @@ def _context(
 def _lifespan(context: Context) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        received.remove_rest(context.uploads)
         yield
         context.revision.close()
         context.store.close()
@@ -106,8 +111,5 @@ def _lifespan(context: Context) -> Callable[[FastAPI], AbstractAsyncContextManag
 
 
 def _add_pages(app: FastAPI) -> None:
-    from fastapi.staticfiles import StaticFiles
-
-    page = importlib.import_module("indexing.server.page")
-    app.include_router(page.router)
-    app.mount("/static", StaticFiles(directory=page.STATIC), name="static")
+    app.include_router(pages.router)
+    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")

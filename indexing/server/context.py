@@ -42,7 +42,6 @@ class Limits:
         picture_count: Pictures of them.
         body: Bytes of any other request.
         searches: Searches a minute of one client.
-        page: Rows of a page.
     """
 
     upload: int = 8192 * MB
@@ -50,7 +49,6 @@ class Limits:
     picture_count: int = 16
     body: int = MB
     searches: int = 30
-    page: int = 500
 
 
 class Revision:

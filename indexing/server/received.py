@@ -23,8 +23,14 @@ from tracker.errors import FacetrackError
 from tracker.types import VideoInfo
 from tracker.video import content_hash
 
+INCOMING = ".incoming-"
+"""Beginning of the names of folders with files that are being received."""
+
 _LONGEST_FIELD = 64 << 10
 """Bytes of a field that is no file."""
+
+_MANY = 1_000_000
+"""More jobs than ever wait."""
 
 _LONGEST_NAME = 120
 """Bytes of the name of a file that are kept, its suffix among them."""
@@ -192,10 +198,17 @@ def discarding(context: Context) -> Iterator[None]:
 
 
 def _discard_unknown(context: Context, paths: Iterable[Path]) -> None:
-    for path in set(paths) - {video.path for video in context.store.videos(enrolled=True)}:
+    waiting = [job.path for state in ("queued", "running") for job in context.queue.jobs(state=state, limit=_MANY)]
+    for path in set(paths) - {video.path for video in context.store.videos(enrolled=True)} - set(waiting):
         inside = path.resolve()
         if inside.is_relative_to(context.uploads):
             remove(context.uploads / inside.relative_to(context.uploads).parts[0])
+
+
+def remove_rest(folder: Path) -> None:
+    """Delete what a service that was killed had received in part."""
+    for rest in folder.glob(f"{INCOMING}*"):
+        remove(rest)
 
 
 def remove(folder: Path) -> None:

@@ -52,9 +52,8 @@ def serve(
         ready: Told the address when the service can be asked.
 
     Raises:
-        FacetrackError: if the address needs a token and there is none, a root is no folder, or the database cannot be
-            opened.
-        OSError: if the address cannot be listened at.
+        FacetrackError: if the address needs a token and there is none or cannot be listened at, a root is no folder,
+            or the database cannot be opened.
     """
     _check(host, token, roots)
     hosts = {*LOOPBACK, _in_url(host)} if is_loopback(host) else None

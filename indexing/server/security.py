@@ -15,12 +15,14 @@ from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from indexing.server.context import Limits
 from indexing.server.errors import problem
 from indexing.server.metrics import Metrics
+from tracker.errors import FacetrackError
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +49,17 @@ HEADERS = {
 """On every answer."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_GONE = 499
+"""Status under which a request is counted whose client went away before it was answered; nginx has it so."""
+
 _FORM_OVERHEAD = 64 << 10
 """Bytes of a multipart body beside its files."""
+
+_DIGITS = 18
+"""Digits of the longest body that anybody sends."""
+
+_SHORTEST = 16
+"""Characters of the shortest token."""
 
 _CLIENTS = 1024
 """Clients whose searches are counted at once."""
@@ -124,6 +135,8 @@ class Guard:
             await self._app(scope, _Limited(receive, self._most(scope["path"])), answered)
         except _Refused as refused:
             await refused.answer(scope, receive, answered)
+        except ClientDisconnect:
+            answered.status = answered.status or _GONE
         except Exception as error:
             # The message of the error may hold a name; where it came from does not.
             logger.error("unexpected %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
@@ -154,7 +167,7 @@ class Guard:
 
     def _check_length(self, scope: Scope, headers: Headers) -> None:
         most, told = self._most(scope["path"]), headers.get("content-length", "0")
-        if not told.isdecimal() or int(told) > most:
+        if not told.isdecimal() or len(told) > _DIGITS or int(told) > most:
             raise _Refused(_too_large(most))
 
     def _check_rate(self, scope: Scope) -> None:
@@ -279,8 +292,6 @@ def read_token(token: str | None, token_file: Path | None) -> str | None:
     Raises:
         FacetrackError: if both are given, or it is too short to be a secret.
     """
-    from tracker.errors import FacetrackError
-
     if token is not None and token_file is not None:
         raise FacetrackError("a token and a file with one are given; give one of them")
     if token_file is not None:
@@ -294,6 +305,3 @@ def read_token(token: str | None, token_file: Path | None) -> str | None:
             "python3 -c 'import secrets; print(secrets.token_urlsafe())'"
         )
     return token
-
-
-_SHORTEST = 16

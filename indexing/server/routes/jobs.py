@@ -120,7 +120,7 @@ def _keywords(settings: wire.Settings) -> dict[str, Any]:
 @router.post("/uploads", status_code=202, responses=KNOWN, openapi_extra=_FORM)
 async def upload(request: Request, context: Ctx, response: Response) -> wire.Job:
     """Send a video, which is written to disk as it comes, and add it."""
-    folder = await run_in_threadpool(tempfile.mkdtemp, prefix=".incoming-", dir=received.uploads(context))
+    folder = await run_in_threadpool(tempfile.mkdtemp, prefix=received.INCOMING, dir=received.uploads(context))
     try:
         form = await received.receive_file(request, Path(folder))
         return await run_in_threadpool(_take, context, form, response)
@@ -229,7 +229,7 @@ async def watch(
 ) -> EventSourceResponse:
     """Tell of each change of any job, and with the event `people` of any other change."""
     last = int(last_event_id) if last_event_id and last_event_id.isdecimal() else since
-    return EventSourceResponse(_events(context, last))
+    return EventSourceResponse(_events(context, None if last is None else min(last, wire.LARGEST_ID)))
 
 
 async def _events(context: Context, since: int | None) -> AsyncIterator[ServerSentEvent]:
