@@ -304,7 +304,7 @@ def test_an_answer_to_a_question_is_kept(store: Store, client: httpx.Client) -> 
     client.post("/undo")
     client.post("/review", data={"a": 1, "b": 3, "answer": "same"})
     assert store.owners()[6] == 1
-    assert client.post("/review", data={"a": 1, "b": 2, "answer": "maybe"}).status_code == 404
+    assert client.post("/review", data={"a": 1, "b": 2, "answer": "maybe"}).status_code == 422
 
 
 def test_a_person_who_was_merged_is_found_where_they_went(client: httpx.Client) -> None:
@@ -316,7 +316,7 @@ def test_a_person_who_was_merged_is_found_where_they_went(client: httpx.Client) 
 def test_a_video_is_removed(store: Store, client: httpx.Client) -> None:
     assert client.post("/videos/2/remove").headers["location"] == "/"
     assert [video.video_id for video in store.videos()] == [1]
-    assert client.post("/videos/2/remove").status_code == 404
+    assert client.post("/videos/2/remove").status_code == 422
 
 
 def test_a_page_is_new_after_each_correction(client: httpx.Client) -> None:

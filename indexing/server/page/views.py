@@ -277,10 +277,10 @@ class PersonView:
         videos: Id of each video of the store -> the video.
         scenes: The videos they are in, those that are shown.
         left_out: Videos beyond these.
-        stills: Appearances in pictures.
         tracks: Their tracks, a page of them.
         companions: Who is seen with them, by falling time.
-        shares: Emotions with the share of the known time, and that time.
+        shares: Emotions with the share of the time in which they are known, falling.
+        emotion_seconds: That time.
         history: What was said of them, newest first.
         confirmed: Tracks that a person has vouched for.
     """
