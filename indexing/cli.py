@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -180,7 +179,7 @@ def people(
 
     with indexing.Store(db, must_exist=True) as store:
         rows = report.people_rows(store, ignored=ignored)
-    _print_json(rows) if as_json else console.people(rows)
+    console.print_json(rows) if as_json else console.people(rows)
 
 
 @app.command()
@@ -195,7 +194,7 @@ def appearances(
 
     with indexing.Store(db, must_exist=True) as store:
         rows = report.appearance_rows(store, report.appearances_of(store, which, ignored=ignored))
-    _print_json(rows) if as_json else console.appearances(rows)
+    console.print_json(rows) if as_json else console.appearances(rows)
 
 
 @app.command()
@@ -241,7 +240,7 @@ def search(
             answers = [lookup.search_at(store, store.resolve_video(at[0]).video_id, *at[1:], **where)]
         rows = report.answer_rows(store, answers)
         _draw_sheet(store, answers, sheet)
-    _print_json(rows) if as_json else console.answers(answers, rows)
+    console.print_json(rows) if as_json else console.answers(answers, rows)
     _fail(errors)
 
 
@@ -388,7 +387,7 @@ def models(ctx: typer.Context, models_dir: ModelsDir = None, as_json: AsJson = F
 
     if ctx.invoked_subcommand is None:
         rows = [{**asdict(row), "path": row.path and str(row.path)} for row in describe(models_dir=models_dir)]
-        _print_json(rows) if as_json else console.models(rows)
+        console.print_json(rows) if as_json else console.models(rows)
 
 
 @models_app.command()
@@ -442,7 +441,7 @@ def evaluate(
         result = score(folder, **models, preset=preset.value, clusterer=clusterer, far=far, progress=watcher)
     draw_roc(result.curve, roc, title=f"{result.embedder_id} on {folder.name}")
     values = {**result.to_dict(), "roc": str(roc)}
-    _print_json(values) if as_json else console.figures([*figures(values), ("ROC picture", str(roc))])
+    console.print_json(values) if as_json else console.figures([*figures(values), ("ROC picture", str(roc))])
 
 
 @app.command()
@@ -459,7 +458,7 @@ def demo(
 
     with console.watch() as watcher:
         shown = showcase(out, models_dir=models_dir, progress=watcher)
-    _print_json(shown.to_dict()) if as_json else console.people(shown.people)
+    console.print_json(shown.to_dict()) if as_json else console.people(shown.people)
     if not as_json:
         console.figures(shown.figures())
     _finish(watcher, profile)
@@ -502,11 +501,6 @@ def remove(
 def _ask(question: str, yes: bool) -> None:
     if not yes and sys.stdin.isatty():
         typer.confirm(question, abort=True)
-
-
-def _print_json(value: object) -> None:
-    # ASCII: a path that is no UTF-8 stays valid JSON, and any terminal can show it.
-    typer.echo(json.dumps(value, indent=2))
 
 
 for commands in (gallery_commands, service_commands, live_command):

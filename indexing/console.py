@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -178,6 +179,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str |
     for row in rows:
         shown.add_row(*(Text("" if cell is None else printable(cell)) for cell in row))
     _console().print(shown)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, in ASCII: a path that is no UTF-8 stays valid JSON, and any terminal can show it."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 def people(rows: Sequence[Row]) -> None:

@@ -6,7 +6,7 @@ an entry that contradicts an earlier one, or the picture, is found by `conflicts
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -272,14 +272,16 @@ def erased(entries: Sequence[Entry], identities: Iterable[int], tracks: Iterable
     """
     people, keys = frozenset(identities), frozenset(tracks)
     names = {e.name.casefold() for e in entries if e.name is not None and people.intersection(e.identities)}
-    kept = [entry for entry in entries if entry.kind == "undo" or not _is_about(entry, people)]
+    kept = [entry for entry in entries if entry.kind == "undo" or not _is_about(entry, people, names)]
     left = [(entry, _without(entry, people, keys, names)) for entry in kept]
     return [after for before, after in left if after == before or not _is_hollow(after)]
 
 
-def _is_about(entry: Entry, people: frozenset[int]) -> bool:
+def _is_about(entry: Entry, people: frozenset[int], names: Collection[str]) -> bool:
     mentioned = people.intersection(entry.identities)
-    return bool(mentioned) and (not entry.holds or mentioned == set(entry.identities))
+    # Who was named, undone and named again has another id.
+    called = not entry.holds and entry.name is not None and entry.name.casefold() in names
+    return called or (bool(mentioned) and (not entry.holds or mentioned == set(entry.identities)))
 
 
 def _is_hollow(entry: Entry) -> bool:

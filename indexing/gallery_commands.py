@@ -136,12 +136,12 @@ def undo(
 
 def log(db: Database = Path("facetrack.db"), as_json: AsJson = False) -> None:
     """List all corrections, oldest first."""
-    from indexing import gallery
+    from indexing import console, gallery
 
     with indexing.Store(db, must_exist=True) as store:
         told = gallery.log(store)
     if as_json:
-        _print_json([{**entry.to_dict(), "told": sentence} for entry, sentence in told])
+        console.print_json([{**entry.to_dict(), "told": sentence} for entry, sentence in told])
         return
     for entry, sentence in told:
         typer.echo(f"{entry.entry_id:4}  {entry.at[:19]}  {sentence}")
@@ -184,7 +184,7 @@ def together(
     with indexing.Store(db, must_exist=True) as store:
         where = scope(store, video, start, end, min_quality, ignored=True)
         rows = report.together_rows(store, co_appearances(store, _ids(store, people), scope=where))
-    _print_json(rows) if as_json else console.together(rows)
+    console.print_json(rows) if as_json else console.together(rows)
 
 
 def count(
@@ -213,17 +213,11 @@ def count(
             found = presence(store, ids, scope=where)
         rows = report.presence_rows(found)
         crowd = None if people or beside else report.crowd_row(store, most_at_once(store, scope=where))
-    _print_json({"people": rows, "most_at_once": crowd}) if as_json else console.counts(rows, crowd)
+    console.print_json({"people": rows, "most_at_once": crowd}) if as_json else console.counts(rows, crowd)
 
 
 def _ids(store: indexing.Store, people: Sequence[str]) -> list[int]:
     return [store.resolve_person(person).identity_id for person in people]
-
-
-def _print_json(value: object) -> None:
-    import json
-
-    typer.echo(json.dumps(value, indent=2))
 
 
 def identify(db: Database = Path("facetrack.db"), clusterer: Clusterer = "auto", far: Far = None) -> None:

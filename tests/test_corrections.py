@@ -191,6 +191,15 @@ def test_a_forgotten_person_leaves_no_trace_and_others_keep_theirs() -> None:
     assert (said.names, said.pins, said.bans) == ({2: "Bob"}, {5: 2, 6: 3, 8: 2}, bans())
 
 
+def test_a_name_that_was_given_and_undone_and_given_again_is_forgotten_everywhere() -> None:
+    log = [
+        Entry("enroll", (1,), pins={4: 1}, name="Ada", created=(1,), entry_id=1, undone_by=2),
+        Entry("undo", entry_id=2),
+        Entry("enroll", (2,), pins={5: 2}, name="ada", created=(2,), entry_id=3),
+    ]
+    assert [entry.kind for entry in erased(log, {2}, {5})] == ["undo"]
+
+
 def test_forgetting_who_was_merged_away_keeps_the_tracks_with_the_other() -> None:
     log = [Entry("name", (2,), name="Bob", entry_id=1), Entry("merge", (1, 2), pins={4: 1, 5: 1}, entry_id=2)]
     (merge,) = erased(log, {2}, set())

@@ -690,7 +690,7 @@ class GalleryMachine(RuleBasedStateMachine):
         self.absent: dict[str, dict[int, tuple[int, int | None]]] = {}
         self.ids: set[int] = set()
         self.forced: set[frozenset[int]] = set()
-        self.added = self.given = 0
+        self.added = self.given = self.words = 0
         self.add([0, 1], 30, 1.0)
         self.add([0, 2], 30, 1.0)
 
@@ -736,18 +736,22 @@ class GalleryMachine(RuleBasedStateMachine):
         self.forced = {frozenset(keys.get(key, key) for key in pair) for pair in self.forced}
 
     @precondition(lambda self: len(self.store.videos()) > 1)
-    @rule(data=st.data())
-    def remove(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), for_good=st.booleans())
+    def remove(self, data: st.DataObject, for_good: bool) -> None:
         video = data.draw(st.sampled_from(self.store.videos()))
         records = self.store.track_records(video.video_id)
         self.disturbed += 1
         self.absent[video.path.name] = {record.track_id: (record.key, record.identity_id) for record in records}
         self.store.remove_video(video.video_id)
+        if not for_good:
+            self.come_back(video.path.name)
 
     @precondition(lambda self: self.absent)
     @rule(data=st.data())
     def add_again(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(sorted(self.absent)))
+        self.come_back(data.draw(st.sampled_from(sorted(self.absent))))
+
+    def come_back(self, name: str) -> None:
         gone = self.absent.pop(name)
         self.disturbed += 1
         video_id = self.store.add_video(self.results[name](name))
@@ -781,7 +785,13 @@ class GalleryMachine(RuleBasedStateMachine):
             assert state(self.store) == before
             if not (forcible and "--force" in str(error)):
                 return
-            entry = verb(self.store, *arguments, force=True)
+            verb = partial(verb, force=True)
+            entry = verb(self.store, *arguments)
+        self.words += 1
+        if self.words % 2:
+            gallery.undo(self.store)
+            assert state(self.store) == before
+            entry = verb(self.store, *arguments)
         self.past.append((self.said, before, self.disturbed))
         self.said = self.said.heard(entry)
         now = owners(self.store)
