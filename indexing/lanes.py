@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,9 +47,15 @@ class Lane:
         return f"{self.screen_time:.1f} s  ·  {count} appearance{'s' * (count != 1)}"
 
 
-def lanes_of(store: Store, video: VideoRecord) -> list[Lane]:
-    """Return the lanes of a video: its people by falling screen time, then all unknown ones in one."""
-    people = {identity.identity_id: identity for identity in store.identities()}
+def lanes_of(store: Store, video: VideoRecord, *, people: Mapping[int, Identity] | None = None) -> list[Lane]:
+    """Return the lanes of a video: its people by falling screen time, then all unknown ones in one.
+
+    Args:
+        store: The store.
+        video: The video.
+        people: Id of each identity -> the identity, for who asks of many videos; None: they are read.
+    """
+    people = people or {identity.identity_id: identity for identity in store.identities()}
     seen: dict[int | None, list[Appearance]] = defaultdict(list)
     for appearance in store.appearances(video_id=video.video_id):
         seen[appearance.identity_id].append(appearance)

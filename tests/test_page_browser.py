@@ -213,18 +213,19 @@ def test_a_click_on_a_lane_seeks_and_boxes_follow(visit: Open, seen: FastAPI) ->
     assert sorted(page.locator(".box span").all_inner_texts()) == ["Person 1", "Person 2"]
     expect(page.locator("[data-now] li")).to_have_count(2)
     expect(page.locator("[data-clock]")).to_have_text(re.compile(r"0:02\.\d"))
-    # A box lies on the face: the one that the service tells at this moment.
-    told = page.request.get(
-        f"{there.address}/api/v1/videos/1/boxes", params={"start": now(page), "end": now(page) + 0.01}
-    ).json()
+    # A box lies on the face: where the service tells it of one of the frames around this moment.
+    moment = {"start": now(page) - 0.08, "end": now(page) + 0.08}
+    told = page.request.get(f"{there.address}/api/v1/videos/1/boxes", params=moment).json()
     scale = page.evaluate("document.querySelector('video').getBoundingClientRect().width / 960")
     picture = page.locator("video").bounding_box()
     assert picture is not None
     for one in told["tracks"]:
         drawn = page.locator(".box", has_text=one["label"]).bounding_box()
         assert drawn is not None
-        assert drawn["x"] - picture["x"] == pytest.approx(one["boxes"][0][0] * scale, abs=6)
-        assert drawn["width"] == pytest.approx(one["boxes"][0][2] * scale, abs=6)
+        off = [
+            abs(x * scale - drawn["x"] + picture["x"]) + abs(w * scale - drawn["width"]) for x, _, w, _ in one["boxes"]
+        ]
+        assert min(off) < 1, off
     there.keep("video")
 
 
@@ -442,7 +443,7 @@ def test_a_person_is_merged_ignored_and_brought_back(visit: Open, crowd: FastAPI
     expect(page.get_by_role("button", name="Bring back")).to_be_visible()
     page.get_by_role("button", name="Bring back").click()
     expect(page.get_by_role("button", name="Ignore")).to_be_visible()
-    page.get_by_text("Merge", exact=True).click()
+    page.locator("summary", has_text="Merge").click()
     page.get_by_label("is the same person as").fill("Person 1")
     page.keyboard.press("Escape")
     page.locator("form", has=page.get_by_label("is the same person as")).get_by_role("button", name="Merge").click()
@@ -622,7 +623,7 @@ def test_without_a_script_forms_do_the_same(visit: Open, crowd: FastAPI) -> None
     page.get_by_role("button", name="Merge").click()
     expect(page.locator("[data-person]")).to_have_count(3)
     page.goto(f"{there.address}/people/3")
-    page.get_by_text("Merge", exact=True).click()
+    page.locator("summary", has_text="Merge").click()
     page.get_by_label("is the same person as").fill("Bob")
     page.locator("form", has=page.get_by_label("is the same person as")).get_by_role("button", name="Merge").click()
     expect(page.locator("h1")).to_have_text("This contradicts what was said or seen")
@@ -645,5 +646,6 @@ def test_a_token_is_asked_for_once(visit: Open, demo: Demo, tmp_path: Path) -> N
     there.keep("login")
     page.get_by_label("Token").fill("open sesame and more")
     page.keyboard.press("Enter")
+    page.wait_for_url(f"{there.address}/")
     page.goto(f"{there.address}/people")
     expect(page.locator("[data-person]")).to_have_count(2)

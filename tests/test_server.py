@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -214,6 +215,27 @@ def test_a_video_is_removed(service: httpx.Client) -> None:
     assert service.delete("/videos/1").status_code == 204
     assert service.get("/videos").json()["items"] == []
     assert service.delete("/videos/1").status_code == 404
+
+
+def test_corrections_of_many_at_once_are_made_one_after_the_other(service: httpx.Client) -> None:
+    before = labels(service)
+    verbs = [
+        ("/people/1/name", {"name": "Ada"}),
+        ("/people/2/merge", {"into": 1, "force": True}),
+        ("/tracks/3/assign", {"person": None, "force": True}),
+        ("/people/1/split", {"tracks": [3], "force": True}),
+    ]
+
+    def say(number: int) -> int:
+        path, body = verbs[number % len(verbs)]
+        return service.post(path, json=body, timeout=60).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(say, range(16)))
+    assert set(statuses) <= {200, 404, 409, 422}
+    assert statuses.count(200) >= len(verbs) - 1
+    assert service.post("/undo", json={"count": statuses.count(200)}).status_code == 200
+    assert labels(service) == before
 
 
 def test_people_who_are_seen_together(service: httpx.Client) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -101,6 +104,28 @@ def test_a_file_goes_when_nobody_needs_it_any_more(service: httpx.Client, photo:
         service.post(f"/jobs/{job['id']}/cancel")
         assert service.delete(f"/videos/{store.add_video(result)}").status_code == 204
     assert kept(tmp_path) == []
+
+
+def test_a_client_that_goes_away_leaves_nothing(
+    service: httpx.Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = service.base_url
+    head = f"POST /api/v1/uploads HTTP/1.1\r\nHost: {address.host}\r\nContent-Length: 10000\r\n"
+    with caplog.at_level(logging.INFO):
+        with socket.create_connection((address.host, address.port or 80)) as connection:
+            connection.sendall(f"{head}Content-Type: multipart/form-data; boundary=b\r\n\r\n".encode())
+            connection.sendall(part('name="file"; filename="a.mp4"') * 2)
+            until(lambda: kept(tmp_path) != [])
+        until(lambda: kept(tmp_path) == [])
+        until(lambda: "POST /api/v1/uploads 499" in caplog.text)
+    assert "unexpected" not in caplog.text
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_what_was_received_in_part_is_removed(tmp_path: Path) -> None:

@@ -47,8 +47,13 @@ def reason_of(error: FacetrackError) -> tuple[str, bool]:
     return str(error), False
 
 
+def scripted(request: Request) -> bool:
+    """Tell whether a script asks, which wants JSON and no page."""
+    return "application/json" in request.headers.get("accept", "")
+
+
 class PageRoute(APIRoute):
-    """A route whose errors are pages too."""
+    """A route whose errors are pages too, unless a script asks."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler with errors answered."""
@@ -58,10 +63,18 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except FacetrackError as error:
-                return filled(request, "error.html", status=404, reason=str(error))
+                if scripted(request):
+                    raise
+                return _failed(request, str(error))
             except RequestValidationError:
-                return filled(
-                    request, "error.html", status=404, reason=f"{request.url.path} is no address of this service"
-                )
+                if scripted(request):
+                    raise
+                return _failed(request, f"{request.url.path} is no address of this service, or asks for too much")
 
         return handled
+
+
+def _failed(request: Request, reason: str) -> Response:
+    if request.method == "POST":
+        return filled(request, "refused.html", status=422, reason=reason, forcible=False, fields=[], back="/")
+    return filled(request, "error.html", status=404, reason=reason)

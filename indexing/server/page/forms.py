@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
@@ -15,7 +15,7 @@ from indexing.corrections import Entry, describe
 from indexing.server import received
 from indexing.server.context import Context, context_of
 from indexing.server.errors import MEDIA_TYPE
-from indexing.server.page.answers import PageRoute, filled, reason_of
+from indexing.server.page.answers import PageRoute, filled, reason_of, scripted
 from indexing.server.routes.videos import delete_video
 from indexing.store import Store
 from tracker.errors import FacetrackError
@@ -34,11 +34,13 @@ class Said:
         request: The request.
         force: It is to be written although it contradicts what was said or seen.
         next: Where to go on.
+        fields: Names and values of the form but ``force``, to send it again.
     """
 
     request: Request
     force: bool
     next: str
+    fields: Sequence[tuple[str, str]]
 
     @property
     def context(self) -> Context:
@@ -72,35 +74,26 @@ class Said:
             entry: Number of the last of them.
             to: Where to go on, if not where the form was.
         """
-        if self._scripted:
+        if scripted(self.request):
             return JSONResponse({"told": text, "undo": undo, "entry": entry, "next": to})
         return RedirectResponse(to or self.next, 303)
 
     def _refused(self, error: FacetrackError) -> Response:
         reason, forcible = reason_of(error)
-        if self._scripted:
-            status = 409 if forcible else 422
+        status = 409 if forcible else 422
+        if scripted(self.request):
             problem = {"title": "Refused", "status": status, "detail": reason, "forcible": forcible}
             return JSONResponse(problem, status, media_type=MEDIA_TYPE)
-        fields = [(name, value) for name, value in self._fields() if name != "force"]
-        return filled(
-            self.request, "refused.html", status=409, reason=reason, forcible=forcible, fields=fields, back=self.next
-        )
-
-    def _fields(self) -> list[tuple[str, str]]:
-        form: Any = self.request.scope.get("facetrack.form")
-        return [] if form is None else [(name, str(value)) for name, value in form.multi_items()]
-
-    @property
-    def _scripted(self) -> bool:
-        return "application/json" in self.request.headers.get("accept", "")
+        shown = {"reason": reason, "forcible": forcible, "fields": self.fields, "back": self.next}
+        return filled(self.request, "refused.html", status=status, **shown)
 
 
 async def _said(request: Request, force: Annotated[bool, Form()] = False, next: Annotated[str, Form()] = "/") -> Said:
-    request.scope["facetrack.form"] = await request.form()
+    form = await request.form()
+    fields = [(name, value) for name, value in form.multi_items() if name != "force" and isinstance(value, str)]
     # Only a path of this service: a form of somebody else's must not lead anywhere.
-    local = next.startswith("/") and not next.startswith(("//", "/\\"))
-    return Said(request, force, next if local else "/")
+    local = next.startswith("/") and not next.startswith(("//", "/\\")) and next.isprintable()
+    return Said(request, force, next if local else "/", fields)
 
 
 Sent = Annotated[Said, Depends(_said)]

@@ -125,19 +125,18 @@ def library(store: Store, *, query: str = "", page: int = 1) -> Library:
     videos = store.videos()
     chosen = [video for video in reversed(videos) if query.casefold() in video.path.name.casefold()]
     paged = Paged.of(chosen, page, VIDEOS_A_PAGE)
-    cards = [_card(store, video) for video in paged.items]
-    people = [identity for identity in store.identities() if not identity.ignored]
+    people = {identity.identity_id: identity for identity in store.identities()}
+    cards = [_card(video, lanes_of(store, video, people=people)) for video in paged.items]
     return Library(
         Paged(cards, paged.total, paged.number, paged.pages),
         sum(not video.info.is_image for video in videos),
         sum(video.info.is_image for video in videos),
         sum(video.end for video in videos if not video.info.is_image),
-        len(people),
+        sum(not identity.ignored for identity in people.values()),
     )
 
 
-def _card(store: Store, video: VideoRecord) -> VideoCard:
-    lanes = lanes_of(store, video)
+def _card(video: VideoRecord, lanes: Sequence[Lane]) -> VideoCard:
     thick = drawing.HEIGHT / _STRIPES
     stripes = [drawing.presence_shape(lane, row * thick, thick * 0.6) for row, lane in enumerate(lanes[:_STRIPES])]
     records = [record for lane in lanes for record in lane.records]
@@ -278,10 +277,10 @@ class PersonView:
         videos: Id of each video of the store -> the video.
         scenes: The videos they are in, those that are shown.
         left_out: Videos beyond these.
-        stills: Appearances in pictures.
         tracks: Their tracks, a page of them.
         companions: Who is seen with them, by falling time.
-        shares: Emotions with the share of the known time, and that time.
+        shares: Emotions with the share of the time in which they are known, falling.
+        emotion_seconds: That time.
         history: What was said of them, newest first.
         confirmed: Tracks that a person has vouched for.
     """

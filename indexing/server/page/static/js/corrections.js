@@ -71,6 +71,14 @@ export function manage() {
 
 const changed = (field) => field.value.trim() !== field.defaultValue;
 
+/** A name that was given is left for its face, from where the arrow keys go on. */
+function leave(field, value) {
+  field.defaultValue = value;
+  if (document.activeElement !== field) return;
+  field.blur();
+  find("[data-cell]", field.closest(".card") ?? field)?.focus({ preventScroll: true });
+}
+
 async function submit(form, submitter) {
   const field = find(".name-field", form);
   if (field && !changed(field)) return field.blur();
@@ -78,7 +86,7 @@ async function submit(form, submitter) {
   const body = new FormData(form, submitter?.form === form ? submitter : null);
   if (form.dataset.correct === "select" && !body.has("people") && !body.has("tracks")) return;
   const was = field?.value;
-  if (field) field.defaultValue = was.trim();
+  if (field) leave(field, was.trim());
   form.closest("details.menu")?.removeAttribute("open");
   form.closest("dialog")?.close();
   const done = await correct(submitter?.getAttribute("formaction") || form.getAttribute("action"), body);

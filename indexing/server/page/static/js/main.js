@@ -18,7 +18,8 @@ const PAGES = {
 };
 
 document.body.classList.add("scripting");
-for (const part of [theme, dialogs, keys, corrections, picker, uploads]) part.manage();
+// The list of a field comes first: its Escape closes nothing else.
+for (const part of [picker, theme, dialogs, keys, corrections, uploads]) part.manage();
 
 // A poster whose video is no longer where it was leaves its place dark.
 document.addEventListener("error", ({ target }) => target.matches?.("img[data-fallback]") && target.classList.add("missing"), true);

@@ -73,7 +73,7 @@ function steer(event) {
     choose(rows[at].person);
   } else if (event.key === "Escape") {
     event.preventDefault();
-    event.stopPropagation();
+    event.stopImmediatePropagation();
     close();
   }
 }

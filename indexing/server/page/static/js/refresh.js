@@ -14,11 +14,19 @@ export async function refresh() {
   const focus = remembered();
   const old = all("[data-part]"), fresh = all("[data-part]", page);
   const key = (parts) => parts.map((part) => part.dataset.part).join();
-  if (key(old) === key(fresh)) old.forEach((part, place) => part.replaceWith(keepOpen(part, fresh[place])));
-  else { find("main").replaceWith(find("main", page)); }
+  if (!answer.redirected && key(old) === key(fresh)) old.forEach((part, place) => part.replaceWith(keepOpen(part, fresh[place])));
+  else replaceAll(page);
+  // Who was merged is somebody else now.
+  if (answer.redirected) history.replaceState(null, "", answer.url);
   document.title = page.title;
   for (const listener of listeners) listener();
   focus();
+}
+
+function replaceAll(page) {
+  const main = document.adoptNode(find("main", page));
+  main.dataset.ready = "true";
+  find("main").replaceWith(main);
 }
 
 function keepOpen(old, fresh) {

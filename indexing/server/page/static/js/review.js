@@ -5,7 +5,7 @@ import { sentence } from "./dialogs.js";
 import { all, find, typing } from "./dom.js";
 import { toast } from "./toasts.js";
 
-let pairs = [], at = 0, busy = false;
+let pairs = [], at = 0, pending = Promise.resolve();
 const answered = { same: 0, different: 0, skipped: 0 };
 
 export function start() {
@@ -36,18 +36,18 @@ function show() {
   find("[data-summary]").textContent = told.map(([number, text]) => `${number} ${text}`).join(", ");
 }
 
-async function answer(value) {
-  if (busy) return;
-  busy = true;
-  const form = find("form", pairs[at]), fields = new FormData(form);
+/** Go on at once; the answers follow each other in the background. */
+function answer(value) {
+  const place = at, form = find("form", pairs[at]), fields = new FormData(form);
   fields.set("answer", value);
-  const done = await send(form.getAttribute("action"), fields);
-  busy = false;
-  if (!done) return;
-  answered[value]++;
-  const place = at;
-  toast(sentence(done.told), { label: "Undo", action: () => takeBack(done, () => { answered[value]--; at = place; show(); }) });
   next();
+  pending = pending.then(async () => {
+    const done = await send(form.getAttribute("action"), fields);
+    if (!done) { at = place; return show(); }
+    answered[value]++;
+    show();
+    toast(sentence(done.told), { label: "Undo", action: () => takeBack(done, () => { answered[value]--; at = place; show(); }) });
+  });
 }
 
 function skip() {
@@ -57,6 +57,5 @@ function skip() {
 
 function next() {
   at++;
-  // Who was merged away is not asked about again.
   show();
 }
