@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 import faiss
 import numpy as np
@@ -173,6 +174,14 @@ def test_lists_read_only_what_is_near() -> None:
     assert len(lists.candidates(people(5000, noise=0.2)[:1], 0.9)[0]) < 100
 
 
+def test_numbers_a_little_beyond_those_of_the_training_do_not_make_all_codes_doubtful() -> None:
+    rows = people(5000, noise=0.5)
+    lists = InvertedLists.build(np.arange(5000), rows)
+    before = lists.state()["error"]
+    lists.add(np.arange(5000, 5200), rows[:200] * np.float32(1.2))
+    assert lists.state()["error"] < 1.5 * before
+
+
 def test_vectors_unlike_those_of_the_training_are_found() -> None:
     index = filled(people(4000, noise=0.1), list(range(4000)), LISTS)
     others = unit(100, 32, seed=5) ** 3
@@ -331,6 +340,25 @@ def test_a_cache_that_cannot_be_written_is_told_and_done_without(
         index = load_or_rebuild(store, tmp_path / "no folder" / "x.faiss")
     assert len(index) == 6
     assert "cannot be kept" in caplog.text
+
+
+@every_kind
+def test_a_write_that_fails_half_way_leaves_what_was_there(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "i.faiss"
+    filled(unit(20), list(range(20)), kind).save(path, stamp="old")
+    sound = path.read_bytes()
+
+    def full(index: FaissIndex, file: BinaryIO) -> None:
+        file.write(b"half of it")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(FaissIndex, "_write", full)
+    with pytest.raises(OSError, match="no space"):
+        filled(unit(30), list(range(30)), kind).save(path, stamp="new")
+    assert path.read_bytes() == sound
+    assert [found.name for found in tmp_path.iterdir()] == ["i.faiss"]
 
 
 @every_kind
