@@ -34,12 +34,11 @@ class ServiceError(FacetrackError):
 class Client:
     """Asks a service; use it in a ``with`` block, or `close` it.
 
-    Lists come whole: further parts are fetched while they are iterated over.
+    Lists come whole: further parts are fetched while they are iterated over::
 
-    Example:
-        >>> with Client("http://127.0.0.1:8000") as client:  # doctest: +SKIP
-        ...     job = client.wait(client.upload("clip.mp4").id)
-        ...     print([person.label for person in client.people()])
+        with Client("http://127.0.0.1:8000") as client:
+            job = client.wait(client.upload("clip.mp4").id)
+            print([person.label for person in client.people()])
     """
 
     def __init__(self, base_url: str, token: str | None = None, *, timeout: float = 60.0) -> None:

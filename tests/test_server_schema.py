@@ -33,7 +33,7 @@ CHECKS = [
 THERE = {"person_id": 1, "video_id": 1, "key": 1, "frame": 0, "format": "frames"}
 """Parameters of which there is something."""
 
-EXAMPLES = 8
+EXAMPLES = 6
 """Requests for each operation."""
 
 
