@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from service_fixtures import live
 
 from indexing.colors import emotion_color, hexadecimal
+from indexing.jobs import JobQueue
 from indexing.pipeline import identify
 from indexing.server import create_app
 from indexing.server.page import STATIC, drawing, texts, views
@@ -323,3 +324,18 @@ def test_a_page_is_new_after_each_correction(client: httpx.Client) -> None:
     assert 'value="Ada"' not in client.get("/people").text
     client.post("/people/1/name", data={"name": "Ada"})
     assert 'value="Ada"' in client.get("/people").text
+
+
+def test_jobs_that_run_come_first_and_the_newest_of_the_ended(store: Store, tmp_path: Path) -> None:
+    queue = JobQueue(store)
+    for number in range(views.JOBS + 5):
+        path = tmp_path / f"{number}.mp4"
+        path.write_bytes(str(number).encode())
+        queue.submit(path)
+    for job_id in range(1, views.JOBS + 3):
+        queue.cancel(job_id)
+    running = queue.claim("somebody")
+    assert running is not None
+    shown = [(job.job_id, job.state) for job in views.jobs(queue)]
+    assert shown[:3] == [(running.job_id, "running"), (views.JOBS + 4, "queued"), (views.JOBS + 5, "queued")]
+    assert [job_id for job_id, _ in shown[3:]] == list(range(views.JOBS + 2, 2, -1))

@@ -31,6 +31,9 @@ TRACKS_A_PAGE = 60
 LANES_AT_FIRST = 24
 """Lanes of a video, and videos of a person, until all are asked for."""
 
+JOBS = 100
+"""Jobs that wait, and jobs that ended, in a list."""
+
 _STRIPES = 4
 """People in the small picture of who is seen when."""
 
@@ -451,6 +454,9 @@ def _shown(store: Store, identity_id: int, first: int) -> list[int]:
 
 def jobs(queue: JobQueue) -> list[Job]:
     """Return the jobs: those that are worked at, those that wait, then the rest, the newest first."""
-    order = {"running": 0, "queued": 1}
-    found = queue.jobs(limit=500)
-    return sorted(found, key=lambda job: (order.get(job.state, 2), -job.job_id))
+    ended: list[Job] = []
+    after = 0
+    while part := queue.jobs(after=after, limit=500):
+        ended = [*ended, *(job for job in part if job.ended)][-JOBS:]
+        after = part[-1].job_id
+    return [*queue.jobs(state="running"), *queue.jobs(state="queued", limit=JOBS), *reversed(ended)]

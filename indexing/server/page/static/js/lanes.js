@@ -88,6 +88,8 @@ export class Lanes {
     for (const drawing of all("[data-scaled]")) drawing.setAttribute("viewBox", `${this.from} 0 ${this.#span()} 100`);
     const width = axis.clientWidth, step = STEPS.find((one) => (one / this.#span()) * width > 74) ?? 7200, marks = [];
     for (let number = Math.ceil(this.from / step - 1e-6); number * step <= this.to; number++) {
+      // A time that the edge would cut off is left out.
+      if (this.x(number * step, width) > width - 36) break;
       const mark = make("span", {}, clock(number * step, step < 1 ? 1 : 0));
       mark.style.transform = `translateX(${this.x(number * step, width)}px)`;
       marks.push(mark);

@@ -115,7 +115,7 @@ function match(found) {
   find("[data-name]", part).textContent = found.label;
   find("[data-meter]", part).value = found.probability;
   find("[data-percent]", part).textContent = found.probability > 0.995 ? "over 99 %" : `${Math.round(100 * found.probability)} %`;
-  find("[data-far]", part).textContent = `one stranger in ${Math.round(1 / Math.max(found.far, 1e-6)).toLocaleString("en")} is this alike`;
+  find("[data-far]", part).textContent = `· one stranger in ${Math.round(1 / Math.max(found.far, 1e-6)).toLocaleString("en")} is this alike`;
   const seen = found.appearances.slice(0, SHOWN).map((one) => make("a", { class: "n", href: moment(one) }, where(one)));
   find("[data-moments]", part).append(...seen, found.appearances.length > SHOWN ? `and ${found.appearances.length - SHOWN} more` : "");
   return part;
