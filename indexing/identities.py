@@ -37,6 +37,12 @@ MARGIN = 1.5
 SLACK = 2.0
 """It may do so at a false accept rate this many times that of the cut, as the margin speaks for it too."""
 
+DRIFT = 1.05
+"""Everything is clustered anew when the false accept rate of the cut has changed by this factor since the last time.
+
+The rate falls about as the number of tracks grows, so this happens some fifty times from a dozen tracks to thousands.
+"""
+
 UNSEEN = 1e-9
 """What a track without an embedding counts in the mean of its cluster: it has a place, and next to no say."""
 
@@ -54,12 +60,14 @@ class Assignment:
         confidences: Track key -> probability in [0, 1] that it is of its group.
         unknown: Keys of the tracks that are in no group, rising.
         clustered: Keys of the tracks that were looked at, rising; all others are whose they were.
+        settled_at: Similarity at which everything was last clustered, for the next call of `assign`.
     """
 
     groups: tuple[tuple[int | None, tuple[int, ...]], ...]
     confidences: dict[int, float]
     unknown: tuple[int, ...]
     clustered: tuple[int, ...] = ()
+    settled_at: float | None = None
 
 
 def assign(
@@ -73,6 +81,7 @@ def assign(
     clusterer: str | cluster.Clusterer = "auto",
     far: float | None = None,
     quality_floor: float = QUALITY_FLOOR,
+    settled_at: float | None = None,
 ) -> Assignment:
     """Say whose the fresh tracks are; only they and the identities within their reach are clustered anew.
 
@@ -80,7 +89,8 @@ def assign(
     identities with such a track are clustered together with the fresh tracks, from their tracks and not from what they
     were; then those that what came out is now similar enough to, until there is none left (the idea of Monath et al.,
     KDD 2019: mend a hierarchy only where an insertion breaks it). The cut is that of all tracks, so that the outcome is
-    that of `recluster` but for what the moving of the cut would change elsewhere.
+    that of `recluster` but for what the moving of the cut would change elsewhere. It moves the less
+    the more tracks there are; when it has moved by more than `DRIFT`, everything is clustered anew.
 
     The outcome depends on nothing but the arguments, and not on the order of the tracks. What was said holds: pinned
     tracks are of their identities, banned ones are not, and no two tracks that share a frame come together, save where
@@ -100,15 +110,19 @@ def assign(
             `indexing.calibrate.Calibration.cluster_threshold`.
         quality_floor: Tracks of a lower quality found no identity; they join one that is clearly nearest, or stay
             unknown.
+        settled_at: The similarity at which everything was last clustered, see `Assignment`; None: at this cut.
 
     Raises:
         FacetrackError: if there is no such clusterer, or ``far`` is out of range.
     """
     check_clusterer(clusterer)
     evidence, cut = _prepared(tracks, embeddings, known, verdicts, scale, clusterer, far, quality_floor)
+    if settled_at is not None and cut.has_moved_from(settled_at):
+        return _anew(evidence, cut)
     which = evidence.closure(evidence.to_place(fresh))
     reached = np.union1d(which, _within_reach(evidence, which, cut))
-    return _grown(evidence, evidence.closure(reached), cut)
+    settled_at = cut.threshold if settled_at is None else settled_at
+    return replace(_grown(evidence, evidence.closure(reached), cut), settled_at=settled_at)
 
 
 def recluster(
@@ -139,8 +153,12 @@ def recluster(
     """
     check_clusterer(clusterer)
     evidence, cut = _prepared(tracks, embeddings, known, verdicts, scale, clusterer, far, quality_floor)
+    return _anew(evidence, cut)
+
+
+def _anew(evidence: _Evidence, cut: _Cut) -> Assignment:
     every = np.arange(len(evidence.keys))
-    return _assignment(evidence, every, _solved(evidence, cut), cut.scale)
+    return replace(_assignment(evidence, every, _solved(evidence, cut), cut.scale), settled_at=cut.threshold)
 
 
 def check_clusterer(clusterer: str | cluster.Clusterer) -> None:
@@ -173,6 +191,11 @@ class _Cut:
     @property
     def threshold(self) -> float:
         return self.clusterer.threshold
+
+    def has_moved_from(self, threshold: float) -> bool:
+        """Tell whether so many more or fewer strangers are as alike as this cut than as that one, see `DRIFT`."""
+        rates = self.scale.far(self.threshold), self.scale.far(threshold)
+        return max(rates) > DRIFT * min(rates)
 
 
 def _prepared(

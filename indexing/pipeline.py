@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _IDENTIFIED = "identified"
 _WAITING = "waiting"
+_SETTLED_AT = "settled_at"
 
 MODELS = "models"
 """Key under which a store keeps the names of the models it was made with."""
@@ -162,6 +163,7 @@ def identify(store: Store, *, clusterer: str = "auto", far: float | None = None)
             scale=calibrate.for_store(store),
             clusterer=clusterer,
             far=far,
+            settled_at=store.get_meta(_SETTLED_AT),
         )
 
     _decide(store, placed, [clusterer, far])
@@ -233,6 +235,7 @@ def _keep(store: Store, result: Assignment, state: Any) -> list[int]:
     ids = store.assign(groups, confidences=result.confidences, among=looked_at)
     store.set_meta(_WAITING, list(result.unknown), silent=True)
     store.set_meta(_IDENTIFIED, state, silent=True)
+    store.set_meta(_SETTLED_AT, result.settled_at, silent=True)
     return ids
 
 
