@@ -49,7 +49,9 @@ def delete_video(context: Ctx, video_id: VideoId) -> None:
 @router.get("/{video_id}/media", response_class=FileResponse)
 def get_media(context: Ctx, video_id: VideoId) -> FileResponse:
     """Return the file itself; `Range` is obeyed."""
-    path = context.video(video_id).path
+    record = context.video(video_id)
+    record.check_pictures()
+    path = record.path
     if not path.is_file():
         raise ProblemError(404, f"the file of video {video_id} is no longer where it was; put it back")
     return FileResponse(path, media_type=_media_type(path))
