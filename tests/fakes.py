@@ -104,13 +104,14 @@ def make_track(
     count = end - first
     sources = np.where(np.arange(count) % 3 == 2, Source.FLOW, Source.DETECTED).astype(np.uint8)
     boxes = _boxes(count, rng)
+    scores = rng.uniform(0.5, 1, count).astype(np.float32)
     views = _keyframes(person, first, count, rng, dimension=dimension, wanted=keyframes, noise=noise)
     return Track(
         track_id=number,
         shot=int(np.searchsorted(shots, first, side="right")) - 1,
         first_frame=first,
         boxes=boxes,
-        scores=rng.uniform(0.5, 1, count).astype(np.float32),
+        scores=scores,
         sources=sources,
         landmarks=_landmarks(boxes, sources),
         keyframes=replace(views, qualities=views.qualities * np.float32(quality)),
