@@ -104,17 +104,17 @@ def make_track(
     count = end - first
     sources = np.where(np.arange(count) % 3 == 2, Source.FLOW, Source.DETECTED).astype(np.uint8)
     boxes = _boxes(count, rng)
+    scores = rng.uniform(0.5, 1, count).astype(np.float32)
+    views = _keyframes(person, first, count, rng, dimension=dimension, wanted=keyframes, noise=noise)
     return Track(
         track_id=number,
         shot=int(np.searchsorted(shots, first, side="right")) - 1,
         first_frame=first,
         boxes=boxes,
-        scores=rng.uniform(0.5, 1, count).astype(np.float32),
+        scores=scores,
         sources=sources,
         landmarks=_landmarks(boxes, sources),
-        keyframes=_scaled(
-            _keyframes(person, first, count, rng, dimension=dimension, wanted=keyframes, noise=noise), quality
-        ),
+        keyframes=replace(views, qualities=views.qualities * np.float32(quality)),
         thumbnail=_picture(person) if thumbnail else np.zeros((0, 0, 3), np.uint8),
         expressions=make_expressions(first, end, every=emotion_every) if emotion_every else Expressions.empty(),
     )
@@ -145,10 +145,6 @@ def person_vector(person: int, dimension: int = 16) -> Float32:
     """Return the unit vector that the embeddings of a person lie around."""
     vector = np.random.default_rng(1000 + person).standard_normal(dimension)
     return np.asarray(vector / np.linalg.norm(vector), np.float32)
-
-
-def _scaled(views: Keyframes, quality: float) -> Keyframes:
-    return replace(views, qualities=views.qualities * np.float32(quality))
 
 
 def _boxes(count: int, rng: np.random.Generator) -> Float32:

@@ -927,4 +927,4 @@ class GalleryMachine(RuleBasedStateMachine):
 
 
 TestGalleryInAnyOrder = GalleryMachine.TestCase
-TestGalleryInAnyOrder.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+TestGalleryInAnyOrder.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
