@@ -31,6 +31,9 @@ from tracker import models
 from tracker.errors import FacetrackError, MediaError
 from tracker.video import content_hash
 
+ROOMY = Limits(memory=1 << 40)
+"""For workers in this process, which holds the models of all tests: one over its limit would end it."""
+
 QUICK = {"emotion": None, "detect_every": 10}
 FRAMES = 400
 PATIENCE = 120.0
@@ -148,7 +151,7 @@ def test_the_queue_is_worked_off(store: Store, queue: JobQueue, clip: Path, phot
     text = tmp_path / "notes.mp4"
     text.write_text("no video")
     jobs = [queue.submit(path, settings=QUICK) for path in (clip, text, photo)]
-    run(store.path, once=True)
+    run(store.path, limits=ROOMY, once=True)
     done, failed, last = (queue.get(job.job_id) for job in jobs)
     assert (done.state, done.frames_done, done.frames_total, done.attempts) == ("done", FRAMES, FRAMES, 1)
     assert done.video_id is not None
@@ -176,7 +179,7 @@ def test_models_are_loaded_once(
     cv2.imwrite(str(astronaut), data.astronaut()[:, :, ::-1])
     for path in (photo, astronaut):
         queue.submit(path, settings=QUICK)
-    run(store.path, once=True)
+    run(store.path, limits=ROOMY, once=True)
     assert queue.counts()["done"] == 2
     assert loaded == ["centerface", "dlib"]
 
@@ -186,14 +189,14 @@ def test_a_file_that_changed_since_is_not_taken(store: Store, queue: JobQueue, p
     path.write_bytes(photo.read_bytes())
     job = queue.submit(path, settings=QUICK)
     path.write_bytes(photo.read_bytes() + b"more")
-    run(store.path, once=True)
+    run(store.path, limits=ROOMY, once=True)
     assert "is not the file that was submitted" in str(queue.get(job.job_id).message)
     assert store.videos() == []
 
 
 def test_a_job_without_its_models_has_failed(store: Store, queue: JobQueue, photo: Path) -> None:
     job = queue.submit(photo, settings={**QUICK, "detector": "yunet"})
-    run(store.path, once=True)
+    run(store.path, limits=ROOMY, once=True)
     failed = queue.get(job.job_id)
     assert failed.state == "failed"
     assert "yunet" in str(failed.message)
@@ -216,7 +219,7 @@ def test_work_goes_on_while_progress_cannot_be_told(
     monkeypatch.setattr("indexing.database.BUSY_SECONDS", 0.05)
     other = threading.Thread(target=keep_others_out)
     other.start()
-    run(store.path, once=True)
+    run(store.path, limits=ROOMY, once=True)
     other.join()
     assert told[0] == told[1]
     assert queue.get(job.job_id).state == "done"
@@ -226,7 +229,7 @@ def test_a_worker_that_is_told_to_stop_takes_no_job(store: Store, queue: JobQueu
     job = queue.submit(photo, settings=QUICK)
     stop = threading.Event()
     stop.set()
-    run(store.path, stop=stop)
+    run(store.path, limits=ROOMY, stop=stop)
     assert queue.get(job.job_id) == job
 
 
@@ -316,7 +319,7 @@ def test_a_service_that_is_killed_again_and_again_loses_nothing(
     store: Store, queue: JobQueue, clip: Path, photo: Path
 ) -> None:
     finished = queue.submit(photo, settings=QUICK)
-    run(store.path, once=True)
+    run(store.path, limits=ROOMY, once=True)
     job = queue.submit(clip, settings=QUICK)
     for number, with_its_worker in enumerate((True, False, True)):
         with service(store) as (process, pid):
