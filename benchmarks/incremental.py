@@ -119,13 +119,13 @@ def grow(
 ) -> tuple[dict[int, int], int, int]:
     """Add the photographs in batches; return whose each track is, the number of batches, and how often one moved."""
     order, known, moved, count = rng.permutation(videos), dict[int, int](), 0, 0
-    waiting, settled_at = set[int](), None
+    waiting, settled_at = set[int](), identities.NEVER
     for there in batches(order, size, rng):
         count += 1
         tracks, rows = faces.of(there)
         fresh = [track.key for track in tracks if track.key not in known and track.key not in waiting]
         result = identities.assign(tracks, rows, known=known, fresh=fresh, scale=faces.scale, settled_at=settled_at)
-        settled_at = result.settled_at
+        settled_at = result.settled_at or settled_at
         now = owners(result, beyond=max(known.values(), default=0))
         moved += sum(now.get(key) != who for key, who in known.items())
         known, waiting = now, set(result.unknown)

@@ -43,6 +43,9 @@ DRIFT = 1.05
 The rate falls about as the number of tracks grows, so this happens some fifty times from a dozen tracks to thousands.
 """
 
+NEVER = 1.0
+"""In place of the similarity at which everything was last clustered, where it never was."""
+
 UNSEEN = 1e-9
 """What a track without an embedding counts in the mean of its cluster: it has a place, and next to no say."""
 
@@ -60,7 +63,7 @@ class Assignment:
         confidences: Track key -> probability in [0, 1] that it is of its group.
         unknown: Keys of the tracks that are in no group, rising.
         clustered: Keys of the tracks that were looked at, rising; all others are whose they were.
-        settled_at: Similarity at which everything was last clustered, for the next call of `assign`.
+        settled_at: Similarity at which everything was last clustered, for the next call of `assign`; None: unknown.
     """
 
     groups: tuple[tuple[int | None, tuple[int, ...]], ...]
@@ -110,7 +113,8 @@ def assign(
             `indexing.calibrate.Calibration.cluster_threshold`.
         quality_floor: Tracks of a lower quality found no identity; they join one that is clearly nearest, or stay
             unknown.
-        settled_at: The similarity at which everything was last clustered, see `Assignment`; None: at this cut.
+        settled_at: The similarity at which everything was last clustered, see `Assignment`; `NEVER`: not yet; None:
+            leave all that is out of reach alone, however much the cut has moved.
 
     Raises:
         FacetrackError: if there is no such clusterer, or ``far`` is out of range.
@@ -121,7 +125,6 @@ def assign(
         return _anew(evidence, cut)
     which = evidence.closure(evidence.to_place(fresh))
     reached = np.union1d(which, _within_reach(evidence, which, cut))
-    settled_at = cut.threshold if settled_at is None else settled_at
     return replace(_grown(evidence, evidence.closure(reached), cut), settled_at=settled_at)
 
 

@@ -133,11 +133,11 @@ def process(
         watcher.finish(outcome)
         outcomes.append(outcome)
     if store.get_meta(_IDENTIFIED) != _state(store, clusterer, far):
-        identify(store, clusterer=clusterer, far=far)
+        identify(store, clusterer=clusterer, far=far, settle=True)
     return outcomes
 
 
-def identify(store: Store, *, clusterer: str = "auto", far: float | None = None) -> None:
+def identify(store: Store, *, clusterer: str = "auto", far: float | None = None, settle: bool = False) -> None:
     """Say whose the tracks of the store are that are new, and cluster what lies within their reach anew.
 
     New are the tracks of nobody that were not there the last time, and those whose identity contradicts what people
@@ -147,6 +147,8 @@ def identify(store: Store, *, clusterer: str = "auto", far: float | None = None)
         store: The store.
         clusterer: ``auto``, ``constrained``, ``hdbscan`` or ``kmeans``.
         far: False accept rate at which two tracks are taken for one person; None: by the number of tracks.
+        settle: Cluster everything anew if the number of tracks has changed so much that the rate has, see
+            `indexing.identities.DRIFT`. A correction never does: it moves what it speaks of.
 
     Raises:
         FacetrackError: if the clusterer or the rate is none of those there are.
@@ -163,7 +165,7 @@ def identify(store: Store, *, clusterer: str = "auto", far: float | None = None)
             scale=calibrate.for_store(store),
             clusterer=clusterer,
             far=far,
-            settled_at=store.get_meta(_SETTLED_AT),
+            settled_at=store.get_meta(_SETTLED_AT, identities.NEVER) if settle else None,
         )
 
     _decide(store, placed, [clusterer, far])
@@ -235,7 +237,8 @@ def _keep(store: Store, result: Assignment, state: Any) -> list[int]:
     ids = store.assign(groups, confidences=result.confidences, among=looked_at)
     store.set_meta(_WAITING, list(result.unknown), silent=True)
     store.set_meta(_IDENTIFIED, state, silent=True)
-    store.set_meta(_SETTLED_AT, result.settled_at, silent=True)
+    if result.settled_at is not None:
+        store.set_meta(_SETTLED_AT, result.settled_at, silent=True)
     return ids
 
 

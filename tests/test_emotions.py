@@ -213,10 +213,12 @@ def test_episodes_do_not_overlap_and_lie_in_answered_time(drawn: Samples) -> Non
 
 @given(any_samples())
 def test_neighbours_of_one_emotion_have_a_pause_between_them(drawn: Samples) -> None:
-    found = told(drawn).episodes
-    for before, after in pairwise(found):
+    found = told(drawn)
+    known = found.curve.times[np.isfinite(found.curve.emotions).all(axis=1)]
+    for before, after in pairwise(found.episodes):
+        unknown = after.onset - known[known < after.onset][-1]
         if before.label == after.label:
-            assert after.onset - before.offset >= SHORTEST - 1e-5
+            assert after.onset - before.offset >= SHORTEST - 1e-5 or unknown > GAP - 1e-5
 
 
 @given(any_samples())
