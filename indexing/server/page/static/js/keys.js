@@ -4,7 +4,7 @@ import { takeBack } from "./corrections.js";
 import { find, typing } from "./dom.js";
 
 const PLACES = { l: "/", p: "/people", r: "/review", s: "/search", a: "/jobs" };
-let going = 0;
+let going = -Infinity; // when "g" was pressed; times count from the start of the page
 
 export function manage() {
   document.addEventListener("keydown", (event) => {
