@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from indexing.calibrate import Calibration, fit
 from indexing.cluster import CLUSTERERS, template, unit
-from indexing.identities import Assignment, assign, check_clusterer, recluster, templates
+from indexing.identities import NEVER, UNSEEN, Assignment, assign, check_clusterer, recluster, templates, weights
 from indexing.metrics import ari
 from indexing.types import TrackEmbeddings, TrackRecord, Verdicts
 from tracker.errors import FacetrackError
@@ -287,6 +287,24 @@ def test_all_anew_keeps_ids_by_the_frames_they_share(scale: Calibration) -> None
     result = recluster(tracks, rows(people), known={1: 7, 2: 8, 3: 8, 4: 9}, scale=scale)
     # 1 and 2 are one: 8 has 20 of their frames, 7 has 10; 3 and 4 are one: 9 has 40, 8 has 30
     assert result.groups == ((8, (1, 2)), (9, (3, 4)), (None, (5,)))
+
+
+def test_everything_is_clustered_anew_when_the_cut_has_moved(scale: Calibration) -> None:
+    people = {key: key % 5 for key in range(1, 16)}
+    tracks, vectors = [track(key, video=key) for key in people], rows(people)
+    astray = dict.fromkeys(range(1, 6), 7) | {key: 10 + people[key] for key in range(6, 16)}
+    settled = recluster(tracks, vectors, known=astray, scale=scale)
+    assert settled.settled_at is not None
+    unmoved = assign(tracks, vectors, known=astray, fresh=[], scale=scale, settled_at=settled.settled_at)
+    assert (owners(unmoved), unmoved.settled_at) == (astray, settled.settled_at)
+    assert owners(assign(tracks, vectors, known=astray, fresh=[], scale=scale)) == astray
+    assert assign(tracks, vectors, known=astray, fresh=[], scale=scale, settled_at=NEVER) == settled
+
+
+def test_a_track_counts_by_how_clear_its_views_are() -> None:
+    keys, qualities = [1, 1, 2, 4, 4], np.float32([0.5, 0.4, 0.1, 1, 0.9])
+    views = TrackEmbeddings(np.arange(5), keys, np.zeros(5), qualities, np.eye(5, dtype=np.float32), "m")
+    np.testing.assert_allclose(weights(np.array([1, 2, 3, 4]), views), [0.41, 0.01, UNSEEN, 1.0], rtol=1e-5)
 
 
 def test_tracks_without_a_vector_stay_where_they_may(scale: Calibration) -> None:
