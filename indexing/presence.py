@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -127,8 +128,22 @@ def companions(
     """
     own = appearances_of(store, identity_id, scope)
     others = [p for p in _people(store, identity_ids, scope) if p.identity_id != identity_id]
-    seen = {p.identity_id: [*own, *appearances_of(store, p.identity_id, scope)] for p in others}
-    return _ranked(_presence(p, timeline.together(seen[p.identity_id], [identity_id, p.identity_id])) for p in others)
+    theirs = _appearances(store, others, scope, everybody=identity_ids is None)
+    return _ranked(
+        _presence(p, timeline.together([*own, *theirs[p.identity_id]], [identity_id, p.identity_id])) for p in others
+    )
+
+
+def _appearances(
+    store: Store, people: Sequence[Identity], scope: Scope, *, everybody: bool
+) -> Mapping[int | None, Sequence[Appearance]]:
+    """Return the appearances of each person; those of everybody are read at once, not one after the other."""
+    if not everybody:
+        return {p.identity_id: appearances_of(store, p.identity_id, scope) for p in people}
+    seen = defaultdict[int | None, list[Appearance]](list)
+    for appearance in appearances_of(store, None, scope):
+        seen[appearance.identity_id].append(appearance)
+    return seen
 
 
 def most_at_once(store: Store, *, scope: Scope = EVERYWHERE) -> Crowd | None:

@@ -380,10 +380,7 @@ def _concerns(entry: Entry, identity_id: int) -> bool:
 
 
 def companions(store: Store, identity_id: int) -> list[Companion]:
-    """Return who is seen together with a person, by falling time; photographs count by their number.
-
-    All appearances are read at once, as `indexing.presence.companions` would ask for each of hundreds of people.
-    """
+    """Return who is seen together with a person and when, by falling time; photographs count by their number."""
     by_video: dict[int, list[Appearance]] = defaultdict(list)
     own: dict[int, list[Appearance]] = defaultdict(list)
     for seen in store.appearances():
