@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -103,3 +106,18 @@ def test_models_keep_the_terminal_quiet(capfd: pytest.CaptureFixture[str], colli
     BlazeFace().detect(collins)
     FaceMesh().landmarks(collins, COLLINS)
     assert capfd.readouterr() == ("", "")
+
+
+def test_drawing_is_imported_when_it_is_asked_for_only() -> None:
+    script = """
+import sys
+from tracker.models.mediapipe import FaceMesh
+FaceMesh()
+assert "matplotlib.pyplot" not in sys.modules
+import mediapipe
+import matplotlib
+matplotlib.use("agg")
+assert mediapipe.solutions.drawing_utils.plt.figure is not None
+assert "matplotlib.pyplot" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -14,7 +14,7 @@ from skimage.data import astronaut
 
 from tracker import align, weights
 from tracker.errors import ModelError
-from tracker.models.onnx import ArcFaceEmbedder, CenterFace, Scrfd, resized
+from tracker.models.onnx import ArcFaceEmbedder, CenterFace, Scrfd, _with_free_size, resized
 from tracker.models.sessions import open_session
 from tracker.models.tiles import TiledDetector, square_tiles
 from tracker.types import Detections, Float32, Image
@@ -147,6 +147,22 @@ def test_resize_keeps_the_aspect_and_limits_enlargement() -> None:
     small, scale = resized(np.zeros((100, 50, 3), np.uint8), 640)
     assert (small.shape[:2], scale) == ((200, 100), 2)
     assert resized(np.zeros((1, 4000, 3), np.uint8), 640)[0].shape[:2] == (1, 640)
+
+
+@pytest.mark.parametrize("shape", [(720, 1280), (721, 1283), (360, 640), (2160, 3840)])
+def test_a_reduced_picture_shows_the_mean_of_its_pixels(shape: tuple[int, int]) -> None:
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    ramp = np.stack([rows / shape[0], columns / shape[1], (rows + columns) % 2], axis=2)
+    small, scale = resized(np.uint8(255 * ramp), 352)
+    assert max(small.shape) == round(scale * max(shape)) == 352
+    there = (np.mgrid[: small.shape[0], : small.shape[1]] + 0.5) / np.array(small.shape[:2])[:, None, None]
+    np.testing.assert_allclose(small[2:-2, 2:-2, :2], 255 * there.transpose(1, 2, 0)[2:-2, 2:-2], atol=2)
+    assert abs(float(small[..., 2].mean()) - 127.5) < 5
+
+
+def test_weights_of_the_detector_are_constants_that_the_graph_can_be_made_fast_with() -> None:
+    session = open_session(_with_free_size(weights.find("centerface")))
+    assert not session.get_overridable_initializers()
 
 
 @pytest.mark.parametrize(("name", "scale"), [("mobilefacenet", 128.0), ("w600k_mbf", 127.5), ("edgeface_xs", 127.5)])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
+import sys
 import threading
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -37,9 +40,28 @@ def _quiet() -> Iterator[None]:
 def _solutions() -> Any:
     os.environ.setdefault("GLOG_minloglevel", "3")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import mediapipe
+    with _put_off("matplotlib.pyplot"):
+        import mediapipe
 
     return mediapipe.solutions
+
+
+@contextlib.contextmanager
+def _put_off(name: str) -> Iterator[None]:
+    """Let what imports a module within the block have it only when it uses it.
+
+    MediaPipe imports pyplot for drawings that nobody asks for here, which takes longer than all the rest of it.
+    """
+    if name in sys.modules:
+        yield
+        return
+    later = ModuleType(name)
+    later.__dict__["__getattr__"] = lambda attribute: getattr(importlib.import_module(name), attribute)
+    sys.modules[name] = later
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def _rgb(image: Image) -> Image:

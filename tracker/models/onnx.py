@@ -34,8 +34,16 @@ def resized(image: Image, long_side: int) -> tuple[Image, float]:
     if scale == 1:
         return image, 1.0
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8), scale
+    return np.asarray(cv2.resize(_halved(image, size), size, interpolation=cv2.INTER_LINEAR), np.uint8), scale
+
+
+def _halved(image: Image, size: tuple[int, int]) -> Image:
+    """Return ``image`` halved as often as it stays larger than ``size``: averaging areas is fast by whole factors."""
+    while image.shape[1] >= 2 * size[0] and image.shape[0] >= 2 * size[1]:
+        even = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
+        half = (even.shape[1] // 2, even.shape[0] // 2)
+        image = np.asarray(cv2.resize(even, half, interpolation=cv2.INTER_AREA), np.uint8)
+    return image
 
 
 def padded(image: Image, multiple: int) -> Image:
@@ -143,7 +151,7 @@ class CenterFace:
     def detect_at(self, image: Image, long_side: int) -> Detections:
         """Return the faces of ``image`` brought to a longer side of ``long_side`` pixels, best score first."""
         small, scale = resized(image, long_side)
-        pixels = padded(small, 32).astype(np.float32).transpose(2, 0, 1)[None]
+        pixels = cv2.dnn.blobFromImage(padded(small, 32))
         outputs = self._session.run(self._OUTPUTS, {"input.1": pixels})
         found = best_faces(self._decode(*(output[0] for output in outputs)), overlap=self._nms_threshold)
         height, width = image.shape[:2]
