@@ -46,11 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def load(path: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
-    """Return the unit vectors and the names of a file or a folder."""
+    """Return the vectors, as they are compared, and the names of a file or a folder."""
     if path.is_dir():
         return embed(path)
     data = np.load(path)
-    return cluster.unit(data["vectors"]), data["names"]
+    return np.asarray(data["vectors"], np.float32), data["names"]
 
 
 def embed(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
