@@ -15,6 +15,7 @@ from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from indexing.corrections import merged_into
+from indexing.decoding import DecodingLimits
 from indexing.jobs import JobQueue
 from indexing.server.errors import ProblemError
 from indexing.server.models import SearchModels
@@ -42,6 +43,7 @@ class Limits:
         picture_count: Pictures of them.
         body: Bytes of any other request.
         searches: Searches a minute of one client.
+        decoding: What decoding one of the pictures may take.
     """
 
     upload: int = 8192 * MB
@@ -49,6 +51,7 @@ class Limits:
     picture_count: int = 16
     body: int = MB
     searches: int = 30
+    decoding: DecodingLimits = field(default_factory=DecodingLimits)
 
 
 class Revision:

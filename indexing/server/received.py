@@ -1,4 +1,4 @@
-"""Files that a client sends: streamed to disk, looked at in another process, and kept by their content."""
+"""Files that a client sends: streamed to disk, opened by other processes alone, and kept by their content."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,12 +16,11 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
+from indexing.decoding import DecodedPicture, decode_picture, probe
 from indexing.gallery import ContradictionError
 from indexing.server.context import Context
 from indexing.server.errors import ProblemError
 from tracker.errors import FacetrackError
-from tracker.types import VideoInfo
-from tracker.video import content_hash
 
 INCOMING = ".incoming-"
 """Beginning of the names of folders with files that are being received."""
@@ -180,13 +179,18 @@ def keep(context: Context, path: Path, digest: str) -> Path:
 
 
 @contextmanager
-def keeping(context: Context, paths: Iterable[Path]) -> Iterator[list[Path]]:
-    """Keep files for the store, and give where they are; those that it does not know after the block are deleted."""
-    kept = [keep(context, path, content_hash(path)) for path in paths]
+def keeping(context: Context, received: Iterable[DecodedPicture]) -> Iterator[list[DecodedPicture]]:
+    """Keep pictures for the store; those that it does not know after the block are deleted."""
+    kept = [_kept(context, picture) for picture in received]
     try:
         yield kept
     finally:
-        _discard_unknown(context, kept)
+        _discard_unknown(context, [picture.info.path for picture in kept])
+
+
+def _kept(context: Context, picture: DecodedPicture) -> DecodedPicture:
+    path = keep(context, picture.info.path, picture.info.content_hash)
+    return replace(picture, info=replace(picture.info, path=path))
 
 
 @contextmanager
@@ -220,20 +224,22 @@ def remove(folder: Path) -> None:
 
 
 @contextmanager
-def pictures(context: Context, files: Sequence[UploadFile]) -> Iterator[list[Path]]:
-    """Write pictures to a folder that lasts as long as the block, and look at them before anybody else does.
+def pictures(context: Context, files: Sequence[UploadFile]) -> Iterator[list[DecodedPicture]]:
+    """Write pictures to a folder that lasts as long as the block, and have them decoded by other processes.
 
     Raises:
         ProblemError: 422, if one is no picture, or would not stay within the limits when it is decoded.
     """
     if len(files) > context.limits.picture_count:
         raise ProblemError(422, f"{len(files)} pictures came; send at most {context.limits.picture_count}")
-    with tempfile.TemporaryDirectory(prefix="facetrack-") as folder:
+    with tempfile.TemporaryDirectory(prefix=INCOMING, dir=uploads(context)) as folder:
         paths = [_written(file, Path(folder, str(number))) for number, file in enumerate(files)]
-        for path in paths:
-            if not check(path).is_image:
-                raise ProblemError(422, f"{path.name} is a video; send pictures, or add it as a job")
-        yield paths
+        with calling(paths):
+            decoded = [
+                decode_picture(path, Path(folder, f"{number}.bgr"), limits=context.limits.decoding)
+                for number, path in enumerate(paths)
+            ]
+        yield decoded
 
 
 def _written(file: UploadFile, folder: Path) -> Path:
@@ -244,16 +250,14 @@ def _written(file: UploadFile, folder: Path) -> Path:
     return path
 
 
-def check(path: Path) -> VideoInfo:
-    """Look at a video or picture in another process, and return what it says of itself.
+def check(path: Path) -> None:
+    """Look at a video or picture in another process.
 
     Raises:
         ProblemError: 422, if it is none, or needs too much to be decoded.
     """
-    from indexing.worker import probe
-
     with calling([path]):
-        return probe(path)
+        probe(path)
 
 
 @contextmanager
