@@ -19,6 +19,7 @@ from indexing.decoding import DecodingLimits
 from indexing.jobs import JobQueue
 from indexing.server.errors import ProblemError
 from indexing.server.models import SearchModels
+from indexing.server.uploads import Uploads
 from indexing.store import Store
 from indexing.types import Identity, TrackRecord, VideoRecord
 
@@ -145,30 +146,33 @@ class Context:
     Attributes:
         store: The database; safe for several threads.
         roots: Folders below which files may be named.
-        uploads: Folder in which uploaded files are kept.
+        uploads_folder: Folder in which uploaded files are kept.
         models_dir: Folder in which weights are looked for first.
         limits: What a request may ask for at most.
         revision: Tells a token that is another one after each change of what is stored.
         searching: The models of searches.
         queue: The jobs.
+        uploads: The files that were uploaded.
         cache: Answers that are kept until the next change.
         correcting: Held while a correction is made: each is several transactions.
     """
 
     store: Store
     roots: tuple[Path, ...]
-    uploads: Path
+    uploads_folder: Path
     models_dir: Path | None
     limits: Limits
     revision: Revision
     searching: SearchModels
     queue: JobQueue = field(init=False)
+    uploads: Uploads = field(init=False)
     cache: Cache = field(init=False)
     correcting: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         """Make what follows from the store."""
         object.__setattr__(self, "queue", JobQueue(self.store))
+        object.__setattr__(self, "uploads", Uploads(self.uploads_folder, self.store, self.queue))
         object.__setattr__(self, "cache", Cache(self.revision))
 
     def identities(self) -> dict[int, Identity]:

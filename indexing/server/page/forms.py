@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from indexing import gallery, questions
 from indexing.corrections import Entry, describe
-from indexing.server import received
 from indexing.server.context import Context, context_of
 from indexing.server.errors import MEDIA_TYPE
 from indexing.server.page.answers import PageRoute, filled, reason_of, scripted
@@ -56,7 +55,7 @@ class Said:
         """
         context = self.context
         try:
-            with context.correcting, received.discarding(context):
+            with context.correcting, context.uploads.discarding():
                 entries = act(context.store, self.force)
                 text = told(context.store, entries)
         except FacetrackError as error:
