@@ -188,6 +188,56 @@ def test_a_clip_is_uploaded_watched_and_found(visit: Open, demo: Demo, tmp_path:
     expect(page.locator(".toast")).to_contain_text("already")
 
 
+def test_how_closely_to_look_is_chosen_by_keys_and_kept(visit: Open, seen: FastAPI, tmp_path: Path) -> None:
+    there = visit(seen)
+    page = there.go("/jobs")
+    menu = page.locator("details", has=page.locator("[data-settings]"))
+    menu.locator("summary").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Balanced")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_label("Fast")).to_be_checked()
+    page.keyboard.press("Tab")
+    page.keyboard.press(" ")
+    expect(page.get_by_label("Emotions", exact=False).first).not_to_be_checked()
+    page.get_by_text("More", exact=True).click()
+    page.get_by_label("once in so many frames").fill("7")
+    expect(page.get_by_label("times a second")).to_be_disabled()
+    there.keep("settings")
+    page.get_by_role("button", name="Done").click()
+    expect(page.locator("[data-settings]")).to_be_hidden()
+    expect(menu.locator("summary").first).to_be_focused()
+    expect(menu.locator("summary").first).to_contain_text("Fast, no emotions")
+    # They hold on every page, and in what is sent.
+    Image.new("RGB", (64, 48)).save(tmp_path / "grey.png")
+    page = there.go("/")
+    expect(page.locator("[data-settings-told]")).to_have_text("Fast, no emotions")
+    page.set_input_files("[data-upload] input", tmp_path / "grey.png")
+    expect(page.locator(".upload")).to_contain_text("queued")
+    page = there.go("/jobs")
+    expect(page.locator(".job")).to_contain_text("fast, detector every 7 frames, no emotions")
+    [job] = page.request.get(f"{there.address}/api/v1/jobs").json()["items"]
+    assert {name: job["settings"][name] for name in ("preset", "emotion", "detect_every")} == {
+        "preset": "fast",
+        "emotion": None,
+        "detect_every": 7,
+    }
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
+def test_the_settings_are_no_barrier(visit: Open, seen: FastAPI, scheme: str, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    there = visit(seen, scheme=scheme, width=width)
+    page = there.go("/")
+    page.locator("summary", has=page.locator("[data-settings-told]")).click()
+    page.get_by_text("More", exact=True).click()
+    expect(page.get_by_label("times a second")).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    found = axe.Axe().run(page).response["violations"]
+    assert not [one["id"] for one in found if one["impact"] in ("serious", "critical")]
+    there.keep(f"settings-{scheme}-{width}")
+
+
 def test_what_is_no_video_is_refused_with_a_reason(visit: Open, seen: FastAPI, tmp_path: Path) -> None:
     there = visit(seen)
     there.expected.append("422")

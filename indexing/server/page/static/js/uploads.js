@@ -3,6 +3,7 @@
 import { read } from "./api.js";
 import { all, find, make } from "./dom.js";
 import { refresh } from "./refresh.js";
+import { chosen } from "./settings.js";
 import { toast } from "./toasts.js";
 
 const AT_ONCE = 2;
@@ -50,6 +51,7 @@ function next() {
 
 function post(item) {
   const { file, bar, state, box, close } = item, call = new XMLHttpRequest(), body = new FormData();
+  body.append("settings", JSON.stringify(chosen()));
   body.append("file", file, file.name);
   sending++;
   call.open("POST", "/api/v1/uploads");
