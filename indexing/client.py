@@ -246,6 +246,29 @@ class Client:
         """Say whether two people are one."""
         return self._post(wire.Told, "/questions", {"a": a, "b": b, "answer": answer})
 
+    # ---- who is who, said anew
+
+    def recluster(
+        self,
+        *,
+        clusterer: Literal["auto", "constrained", "hdbscan", "kmeans"] = "auto",
+        far: float | None = None,
+        dry_run: bool = False,
+    ) -> wire.Reclustering:
+        """Say anew who is who in all that is stored, and return what changes; ``dry_run``: what would change.
+
+        With very many tracks it takes longer than ``timeout``.
+        """
+        return self._post(wire.Reclustering, "/recluster", {"clusterer": clusterer, "far": far, "dry_run": dry_run})
+
+    def calibrate(self) -> wire.CalibrationReport:
+        """Adjust the probabilities of matches to what the database shows by itself."""
+        return self._post(wire.CalibrationReport, "/calibrate")
+
+    def calibration(self) -> wire.CalibrationReport:
+        """Return what the last calibration found."""
+        return self._get(wire.CalibrationReport, "/calibration")
+
     # ---- search and exports
 
     def search(self, pictures: Files, *, far: float = 1e-3, together: bool = False) -> wire.Answers:

@@ -104,6 +104,16 @@ def test_somebody_is_enrolled_by_a_photograph(client: Client, job: wire.Job, tmp
     assert list(client.people(q="grace")) == []
 
 
+def test_who_is_who_is_said_anew(client: Client, job: wire.Job) -> None:
+    told = client.recluster(dry_run=True)
+    assert (told.dry_run, told.moved, told.transfers) == (True, 0, [])
+    assert client.recluster(clusterer="constrained", far=1e-2).moved == 0
+    with pytest.raises(ServiceError, match="too few to calibrate from"):
+        client.calibrate()
+    with pytest.raises(ServiceError, match="was not calibrated"):
+        client.calibration()
+
+
 def test_what_is_no_video_is_not_kept(client: Client, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"no video")
     with pytest.raises(ServiceError, match=r"a\.mp4"):

@@ -94,6 +94,8 @@ def test_a_page_of_another_site_changes_nothing(service: httpx.Client, headers: 
     for send in (
         lambda: service.post("/api/v1/people/1/name", json={"name": "Eve"}, headers=headers),
         lambda: service.post("/api/v1/undo", headers=headers),
+        lambda: service.post("/api/v1/recluster", headers=headers),
+        lambda: service.post("/api/v1/calibrate", headers=headers),
         lambda: service.delete("/api/v1/people/1", headers=headers),
         lambda: service.post("/login", data={"token": "x"}, headers=headers),
     ):

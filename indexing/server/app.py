@@ -18,6 +18,7 @@ from indexing.server.context import Context, Limits, Revision
 from indexing.server.metrics import Metrics
 from indexing.server.models import SearchModels
 from indexing.server.routes import (
+    clustering,
     corrections,
     exports,
     jobs,
@@ -82,7 +83,7 @@ def create_app(
     app.state.context, app.state.token, app.state.metrics = context, token, metrics
     errors.register(app)
     # `search` goes before `people`, as enrolling is below it.
-    for subject in (system, jobs, videos, search, people, tracks, corrections, exports, session):
+    for subject in (system, jobs, videos, search, people, tracks, corrections, clustering, exports, session):
         app.include_router(subject.router)
     app.include_router(system.metrics_router)
     if page:

@@ -155,6 +155,7 @@ class Context:
         uploads: The files that were uploaded.
         cache: Answers that are kept until the next change.
         correcting: Held while a correction is made: each is several transactions.
+        clustering: Held while all tracks are clustered or looked at.
     """
 
     store: Store
@@ -168,6 +169,7 @@ class Context:
     uploads: Uploads = field(init=False)
     cache: Cache = field(init=False)
     correcting: threading.Lock = field(default_factory=threading.Lock)
+    clustering: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         """Make what follows from the store."""
