@@ -16,6 +16,7 @@ from indexing.server.context import Context, context_of
 from indexing.server.errors import MEDIA_TYPE
 from indexing.server.page.answers import PageRoute, filled, reason_of, scripted
 from indexing.server.routes.videos import delete_video
+from indexing.server.security import local_path
 from indexing.store import Store
 from tracker.errors import FacetrackError
 
@@ -90,9 +91,7 @@ class Said:
 async def _said(request: Request, force: Annotated[bool, Form()] = False, next: Annotated[str, Form()] = "/") -> Said:
     form = await request.form()
     fields = [(name, value) for name, value in form.multi_items() if name != "force" and isinstance(value, str)]
-    # Only a path of this service: a form of somebody else's must not lead anywhere.
-    local = next.startswith("/") and not next.startswith(("//", "/\\")) and next.isprintable()
-    return Said(request, force, next if local else "/", fields)
+    return Said(request, force, local_path(next), fields)
 
 
 Sent = Annotated[Said, Depends(_said)]
