@@ -287,6 +287,13 @@ def test_a_clustering_has_options_and_goes_alone(service: httpx.Client, app: Fas
     assert service.post("/recluster").status_code == 200
 
 
+def test_the_process_that_answers_clusters_nothing(service: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("indexing.pipeline.recluster", "indexing.calibrate.measure"):
+        monkeypatch.delattr(name)
+    assert service.post("/recluster").status_code == 200
+    assert service.post("/calibrate").status_code == 422
+
+
 def test_a_database_is_calibrated_as_by_the_command_line(service: httpx.Client, database: Path) -> None:
     assert service.get("/calibration").status_code == 404
     few = service.post("/calibrate")

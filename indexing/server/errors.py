@@ -66,10 +66,11 @@ def register(app: FastAPI) -> None:
 def _refused(_: Request, error: Exception) -> Response:
     reasons = error.reasons if isinstance(error, ContradictionError) else None
     headers = error.headers if isinstance(error, ProblemError) else None
-    return problem(_status(error), _detail(error), reasons=reasons, headers=headers)
+    return problem(status_of(error), _detail(error), reasons=reasons, headers=headers)
 
 
-def _status(error: Exception) -> int:
+def status_of(error: Exception) -> int:
+    """Return the status that an error is answered with."""
     if isinstance(error, ProblemError):
         return error.status
     if isinstance(error, ContradictionError):
