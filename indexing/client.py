@@ -76,6 +76,10 @@ class Client:
         """Return how much it holds."""
         return self._get(wire.Stats, "/stats")
 
+    def revision(self) -> str:
+        """Return a token that is another one after each change of what is stored, whoever made it."""
+        return self._get(wire.Revision, "/revision").revision
+
     # ---- videos and jobs
 
     def add(self, path: str, **settings: Any) -> wire.Job:

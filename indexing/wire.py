@@ -54,6 +54,12 @@ class Health(BaseModel):
     version: str
 
 
+class Revision(BaseModel):
+    """A token that is another one after each change of videos, people or corrections; jobs do not count."""
+
+    revision: str
+
+
 class Stats(BaseModel):
     """How much is in the database."""
 

@@ -64,7 +64,10 @@ def test_people_are_asked_for_and_corrected(client: Client, job: wire.Job) -> No
     first, second = client.people()
     assert client.person(first.id) == first
     assert client.thumbnail(first.id).startswith(b"\xff\xd8")
+    before = client.revision()
+    assert client.revision() == before
     assert client.name(first.id, "Ada").entry.name == "Ada"
+    assert client.revision() != before
     with pytest.raises(ServiceError, match="share frame") as refused:
         client.merge(second.id, first.id)
     assert refused.value.problem.status == 409

@@ -51,6 +51,10 @@ LONG = 10 * PATIENCE
 """The same of a video that is worked through."""
 
 
+LOOK = 5_000
+"""Milliseconds between two looks of a page whether somebody else has changed something."""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE)
@@ -585,6 +589,31 @@ def test_what_is_seen_is_exported(visit: Open, seen: FastAPI) -> None:
         page.get_by_role("link", name=re.compile("^frames")).click()
     assert waiting.value.suggested_filename == "demo.csv"
     assert waiting.value.path().read_text().startswith("video,frame,timestamp,face_id")
+
+
+# ---- two browsers
+
+
+def test_what_somebody_else_says_is_told_and_what_is_said_here_is_not(visit: Open, crowd: FastAPI) -> None:
+    there = visit(crowd)
+    page = there.go("/people")
+    page.get_by_label("Name of Person 2").fill("Bob")
+    page.keyboard.press("Enter")
+    expect(page.locator(".toast")).to_contain_text("is called Bob")
+    page.wait_for_timeout(2 * LOOK + 1000)
+    expect(page.locator("#changed")).to_be_empty()
+    page.request.post(f"{there.address}/api/v1/people/1/name", data={"name": "Ada"})
+    expect(page.locator("#changed")).to_contain_text("Changed elsewhere")
+    expect(page.get_by_label("Name of Person 1")).to_be_visible()
+    there.keep("changed")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_label("Name of Ada")).to_be_visible()
+    expect(page.locator("#changed")).to_be_empty()
+    # The list of what people said is as new as it can be.
+    page = there.go("/jobs")
+    expect(page.locator(".history li")).to_have_count(2)
+    page.request.post(f"{there.address}/api/v1/undo")
+    expect(page.locator(".history")).to_contain_text("taken back")
 
 
 # ---- for everybody

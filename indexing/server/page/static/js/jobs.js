@@ -1,4 +1,4 @@
-// Jobs as they go on.
+// Jobs as they go on, and what people say meanwhile.
 
 import { all, find } from "./dom.js";
 import { refresh } from "./refresh.js";
@@ -12,6 +12,7 @@ export function start() {
     if (bar && job.frames_total) { bar.max = job.frames_total; bar.value = job.frames_done; }
     if (job.state === "running") text.textContent = `${job.frames_done}${job.frames_total ? ` of ${job.frames_total}` : ""} frames`;
   });
+  events.addEventListener("people", later);
   addEventListener("pagehide", () => events.close());
 }
 
