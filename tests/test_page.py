@@ -155,14 +155,13 @@ def test_every_item_is_on_one_page(total: int, number: int, size: int) -> None:
     assert [item for n in range(1, page.pages + 1) for item in Paged.of(items, n, size).items] == list(items)
 
 
-def test_companions_are_those_of_presence(store: Store) -> None:
-    from indexing.presence import companions
-
-    for person in (1, 2, 3):
-        told = [(one.identity.identity_id, one.screen_time, one.appearances) for one in companions(store, person)]
-        shown = [(c.identity.identity_id, c.seconds, len(c.moments)) for c in views.companions(store, person)]
-        assert [one[::2] for one in shown] == [one[::2] for one in told]
-        assert [one[1] for one in shown] == pytest.approx([one[1] for one in told])
+def test_companions_are_shown_with_a_face_and_the_moments(store: Store, client: httpx.Client) -> None:
+    [companion] = views.person_view(store, 1).companions
+    assert (companion.beside.identity.identity_id, companion.face) == (2, 2)
+    page = client.get("/people/1").text
+    assert (
+        re.findall(r'href="(/videos/\d+\?t=[\d.]+)">a.mp4', page.split("Seen together with")[1])[0] == "/videos/1?t=0.2"
+    )
 
 
 def test_the_least_certain_tracks_come_first(store: Store, client: httpx.Client) -> None:

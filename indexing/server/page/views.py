@@ -15,13 +15,13 @@ from indexing.corrections import Entry
 from indexing.jobs import Job, JobQueue
 from indexing.lanes import Lane, lanes_of
 from indexing.plot.chart import Row, row_of
+from indexing.presence import Presence, companions
 from indexing.server.page import drawing
 from indexing.server.page.drawing import Shape
 from indexing.store import Store
-from indexing.timeline import overlap
 from indexing.types import Appearance, EmotionSummary, Identity, Person, TrackRecord, VideoRecord
 from tracker.errors import FacetrackError
-from tracker.types import EMOTIONS, Segment
+from tracker.types import EMOTIONS
 
 Item = TypeVar("Item")
 
@@ -259,15 +259,11 @@ class Companion:
     """Somebody who is seen together with a person.
 
     Attributes:
-        identity: Who.
-        seconds: For how long.
-        moments: Where and when, by video and start.
+        beside: Who, where and when.
         face: The track that shows them best.
     """
 
-    identity: Identity
-    seconds: float
-    moments: Sequence[tuple[int, Segment]]
+    beside: Presence
     face: int
 
 
@@ -330,7 +326,7 @@ def person_view(
         [_scene(store, person.identity, videos[where], seen, records) for where, seen in shown.items()],
         len(moving) - len(shown),
         Paged.of(records, page, TRACKS_A_PAGE),
-        companions(store, identity_id),
+        _companions(store, identity_id),
         shares,
         seconds,
         [(entry, told) for entry, told in reversed(gallery.log(store)) if _concerns(entry, identity_id)],
@@ -379,25 +375,10 @@ def _concerns(entry: Entry, identity_id: int) -> bool:
     return identity_id in entry.identities or identity_id in entry.pins.values()
 
 
-def companions(store: Store, identity_id: int) -> list[Companion]:
-    """Return who is seen together with a person and when, by falling time; photographs count by their number."""
-    by_video: dict[int, list[Appearance]] = defaultdict(list)
-    own: dict[int, list[Appearance]] = defaultdict(list)
-    for seen in store.appearances():
-        if seen.identity_id is not None:
-            (own if seen.identity_id == identity_id else by_video)[seen.video_id].append(seen)
-    moments: dict[int, list[tuple[int, Segment]]] = defaultdict(list)
-    for where, mine in own.items():
-        for other in by_video[where]:
-            shared = [both for seen in mine if (both := overlap(seen.segment, other.segment)) is not None]
-            moments[other.identity_id or 0] += [(where, both) for both in shared]
-    faces = {p.identity.identity_id: p for p in store.people()} if any(moments.values()) else {}
-    found = [
-        Companion(faces[who].identity, sum(s.duration for _, s in shared), shared, faces[who].best_track or 0)
-        for who, shared in moments.items()
-        if shared
-    ]
-    return sorted(found, key=lambda c: (-c.seconds, -len(c.moments), c.identity.identity_id))
+def _companions(store: Store, identity_id: int) -> list[Companion]:
+    found = companions(store, identity_id)
+    faces = {person.identity.identity_id: person.best_track for person in store.people()} if found else {}
+    return [Companion(one, faces[one.identity.identity_id] or 0) for one in found]
 
 
 # ---- review
