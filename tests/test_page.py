@@ -319,6 +319,17 @@ def test_a_video_is_removed(store: Store, client: httpx.Client) -> None:
     assert client.post("/videos/2/remove").status_code == 422
 
 
+def test_it_is_told_whether_the_file_goes_with_a_video(store: Store, client: httpx.Client) -> None:
+    place = store.path.with_suffix(".uploads").resolve() / ("a" * 32)
+    place.mkdir(parents=True)
+    (place / "sent.mp4").write_bytes(b"sent")
+    sent = store.add_video(make_result(place / "sent.mp4", [(0, 0, 9)]))
+    assert "The file itself stays." in client.get("/videos/1").text
+    assert "The file was uploaded and is deleted, too." in client.get(f"/videos/{sent}").text
+    client.post(f"/videos/{sent}/remove")
+    assert not place.exists()
+
+
 def test_a_page_is_new_after_each_correction(client: httpx.Client) -> None:
     assert 'value="Ada"' not in client.get("/people").text
     client.post("/people/1/name", data={"name": "Ada"})

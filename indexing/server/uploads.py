@@ -46,6 +46,10 @@ class Uploads:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._folder
 
+    def keeps(self, path: Path) -> bool:
+        """Tell whether a file was uploaded, and goes when nobody needs it any more."""
+        return self._is_place(path.parent)
+
     @contextmanager
     def holding(self, path: Path, digest: str) -> Iterator[Path]:
         """Move a file to the place that its content has, and give where it is; it goes if nobody needs it afterwards.
@@ -90,7 +94,7 @@ class Uploads:
             remove(rest)
 
     def _discard(self, paths: Iterable[Path]) -> None:
-        places = {path.parent.name for path in paths if self._is_place(path.parent) and path.exists()}
+        places = {path.parent.name for path in paths if self.keeps(path) and path.exists()}
         with self._lock:
             for name in places - self._needed() if places else ():
                 remove(self._folder / name)

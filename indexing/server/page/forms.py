@@ -214,14 +214,10 @@ def _merge(store: Store, people: Sequence[int], *, force: bool) -> list[Entry]:
     if len(people) < 2:
         raise FacetrackError("one person alone cannot be merged; select two or more")
     entries: list[Entry] = []
-    kept = people[0]
-    for person in people[1:]:
-        try:
+    with store.transaction():
+        for person in people[1:]:
+            kept = entries[-1].identities[0] if entries else people[0]
             entries.append(gallery.merge(store, kept, person, force=force))
-        except FacetrackError:
-            _take_back(store, entries)
-            raise
-        kept = entries[-1].identities[0]
     return entries
 
 
@@ -230,9 +226,3 @@ def _undo(store: Store, count: int, entry: int) -> list[Entry]:
     if entry and holding[-1:] != [entry]:
         raise FacetrackError("something else was said meanwhile; the list of corrections tells what the last one is")
     return gallery.undo(store, count)
-
-
-def _take_back(store: Store, entries: Sequence[Entry]) -> None:
-    last = [entry.entry_id for entry in store.log() if entry.holds][-len(entries) :]
-    if entries and last == [entry.entry_id for entry in entries]:
-        gallery.undo(store, len(entries))

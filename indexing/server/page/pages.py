@@ -53,7 +53,8 @@ def video(request: Request, video_id: int, lanes: Literal["first", "all"] = "fir
     """Show a video with who is seen in it when, and what they show."""
     now = _revision(request)
     view = _kept(request, lambda store: views.video_view(store, video_id, everybody=lanes == "all"))
-    return filled(request, "video.html", revision=now, view=view, formats=FORMATS.values())
+    uploaded = context_of(request).uploads.keeps(view.video.path)
+    return filled(request, "video.html", revision=now, view=view, uploaded=uploaded, formats=FORMATS.values())
 
 
 @router.get("/people")

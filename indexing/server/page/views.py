@@ -13,7 +13,7 @@ from indexing import gallery
 from indexing import questions as likely
 from indexing.corrections import Entry
 from indexing.jobs import Job, JobQueue
-from indexing.lanes import Lane, lanes_of
+from indexing.lanes import Lane, lanes_of, poster
 from indexing.plot.chart import Row, row_of
 from indexing.presence import Presence, companions
 from indexing.server.page import drawing
@@ -101,10 +101,9 @@ class VideoCard:
     poster: int
 
     @property
-    def faces(self) -> list[tuple[Lane, int]]:
-        """Who is seen most, with the track that shows them best."""
-        known = [lane for lane in self.lanes if lane.identity is not None]
-        return [(lane, best_of(lane.records).key) for lane in known[:_FACES]]
+    def faces(self) -> list[Lane]:
+        """Who is seen most."""
+        return [lane for lane in self.lanes if lane.identity is not None][:_FACES]
 
     @property
     def people(self) -> int:
@@ -143,13 +142,7 @@ def _card(video: VideoRecord, lanes: Sequence[Lane]) -> VideoCard:
     thick = drawing.HEIGHT / _STRIPES
     stripes = [drawing.presence_shape(lane, row * thick, thick * 0.6) for row, lane in enumerate(lanes[:_STRIPES])]
     records = [record for lane in lanes for record in lane.records]
-    poster = (best_of(records).first_frame + best_of(records).end_frame - 1) // 2 if records else video.frame_count // 2
-    return VideoCard(video, lanes, stripes, poster)
-
-
-def best_of(records: Sequence[TrackRecord]) -> TrackRecord:
-    """Return the track with the best picture."""
-    return max(records, key=lambda record: (record.quality, record.size, -record.key))
+    return VideoCard(video, lanes, stripes, poster(video, records))
 
 
 # ---- a video
@@ -162,12 +155,10 @@ class LaneView:
     Attributes:
         lane: Who, and when they are seen.
         shapes: What is drawn.
-        face: The track that shows them best.
     """
 
     lane: Lane
     shapes: Sequence[Shape]
-    face: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +195,7 @@ def video_view(store: Store, video_id: int, *, everybody: bool = False) -> Video
     return VideoView(
         video,
         [
-            LaneView(row.lane, drawing.lane_shapes(row, emotional=video.emotion_id is not None), _face(row.lane))
+            LaneView(row.lane, drawing.lane_shapes(row, emotional=video.emotion_id is not None))
             for row in _rows(store, video, shown)
         ],
         len(lanes) - len(shown),
@@ -221,10 +212,6 @@ def _rows(store: Store, video: VideoRecord, lanes: Sequence[Lane], identity_id: 
         episodes[episode.identity_id].append(episode)
     who = [lane.identity.identity_id if lane.identity else 0 for lane in lanes]
     return [row_of(lane, b"", curves.get(w), episodes.get(w, [])) for w, lane in zip(who, lanes, strict=True)]
-
-
-def _face(lane: Lane) -> int | None:
-    return best_of(lane.records).key if lane.identity and lane.records else None
 
 
 # ---- people
