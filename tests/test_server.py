@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import sqlite3
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -292,6 +295,23 @@ def test_the_process_that_answers_clusters_nothing(service: httpx.Client, monkey
         monkeypatch.delattr(name)
     assert service.post("/recluster").status_code == 200
     assert service.post("/calibrate").status_code == 422
+
+
+def test_a_process_that_dies_or_finds_the_database_locked_is_told(
+    service: httpx.Client, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexing.anew.command", lambda *_, **__: [sys.executable, "-c", "import os; os.abort()"])
+    died = service.post("/recluster")
+    assert (died.status_code, "ended with -6" in died.json()["detail"]) == (503, True)
+    starved = "import indexing.database as d, indexing.anew as a, sys; d.BUSY_SECONDS = 0.1; "
+    monkeypatch.setattr(
+        "indexing.anew.command",
+        lambda _, what, *, order: [sys.executable, "-c", f"{starved}sys.exit(a._main({what!r}, **{order!r}))"],
+    )
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        busy = service.post("/recluster")
+    assert (busy.status_code, "locked" in busy.json()["detail"]) == (503, True), busy.text
 
 
 def test_a_database_is_calibrated_as_by_the_command_line(service: httpx.Client, database: Path) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DatabaseError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from indexing.anew import BusyError
 from indexing.gallery import ContradictionError
 from indexing.wire import Problem
 from tracker.errors import FacetrackError, ModelError
@@ -75,7 +76,7 @@ def status_of(error: Exception) -> int:
         return error.status
     if isinstance(error, ContradictionError):
         return 409
-    if isinstance(error, ModelError) or isinstance(error.__cause__, DatabaseError):
+    if isinstance(error, (ModelError, BusyError)) or isinstance(error.__cause__, DatabaseError):
         return 503
     return 422
 

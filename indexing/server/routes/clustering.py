@@ -7,9 +7,8 @@ from contextlib import contextmanager
 
 from fastapi import Request, Response
 
-from indexing import wire
+from indexing import anew, wire
 from indexing.calibrate import KEPT_AS
-from indexing.server import apart
 from indexing.server.context import Context, Ctx, answer
 from indexing.server.errors import ProblemError
 from indexing.server.routes import NOT_MODIFIED
@@ -22,14 +21,14 @@ router = subject("clustering")
 def recluster(context: Ctx, body: wire.ReclusterBody | None = None) -> wire.Reclustering:
     """Say anew who is who in all that is stored, or tell what would change; corrections and ids are kept."""
     with _alone(context):
-        return apart.recluster(context.store.path, body or wire.ReclusterBody())
+        return anew.recluster(context.store.path, body or wire.ReclusterBody())
 
 
 @router.post("/calibrate")
 def calibrate(context: Ctx) -> wire.CalibrationReport:
     """Adjust the probabilities of matches to what this database shows by itself, without labels."""
     with _alone(context):
-        return apart.calibrate(context.store.path)
+        return anew.calibrate(context.store.path)
 
 
 @router.get("/calibration", response_model=wire.CalibrationReport, responses=NOT_MODIFIED)

@@ -20,28 +20,35 @@ from pydantic import BaseModel
 
 from indexing import wire
 from indexing.processes import command, environment
-from indexing.server.errors import ProblemError, status_of
 from tracker.errors import FacetrackError
 
 Result = TypeVar("Result", bound=BaseModel)
 
-_MODULE = "indexing.server.apart"
+_MODULE = "indexing.anew"
 """This one, also where it is run as a program."""
 
 _REFUSED = 65
 """Exit code of a process that says what is wrong."""
 
+_BUSY = 75
+"""Exit code of one that may do better later: the database is locked for long, or the disk is full."""
+
 _LOOK = 0.5
-"""Seconds between two looks whether the service still lives."""
+"""Seconds between two looks whether who asked still lives."""
 
 logger = logging.getLogger(_MODULE)
+
+
+class BusyError(FacetrackError):
+    """It could not be done now, and may be later."""
 
 
 def recluster(db: Path, wanted: wire.ReclusterBody) -> wire.Reclustering:
     """Do what `indexing.pipeline.recluster` does.
 
     Raises:
-        ProblemError: if it is refused, or the process dies.
+        FacetrackError: if it is refused.
+        BusyError: if the database is busy, or the process dies.
     """
     return _apart("recluster", db, wire.Reclustering, wanted.model_dump())
 
@@ -50,7 +57,8 @@ def calibrate(db: Path) -> wire.CalibrationReport:
     """Do what `indexing.calibrate.calibrate` does.
 
     Raises:
-        ProblemError: if it is refused, or the process dies.
+        FacetrackError: if it is refused.
+        BusyError: if the database is busy, or the process dies.
     """
     return _apart("calibrate", db, wire.CalibrationReport, {})
 
@@ -68,13 +76,11 @@ def _apart(
     )
     if done.returncode == 0:
         return result.model_validate_json(done.stdout)
-    if done.returncode == _REFUSED:
-        raise ProblemError(**json.loads(done.stdout))
+    if done.returncode in (_REFUSED, _BUSY):
+        raise {_REFUSED: FacetrackError, _BUSY: BusyError}[done.returncode](done.stdout.decode())
     # What it printed may hold names, which the log does not.
     logger.error("the process to %s ended with %d", what, done.returncode)
-    raise ProblemError(
-        503, f"the process to {what} ended with {done.returncode}; there may be too little memory, then try again"
-    )
+    raise BusyError(f"the process to {what} ended with {done.returncode}; there may be too little memory: try again")
 
 
 # ---- in the other process
@@ -111,14 +117,16 @@ _WORK: Mapping[str, Callable[..., BaseModel]] = {"recluster": _recluster, "calib
 
 
 def _main(what: str, db: str, parent: int, options: Mapping[str, Any]) -> int:
+    from sqlalchemy.exc import DatabaseError
+
     # Whoever asks for a page is answered first.
     os.nice(10)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
         answer, code = _WORK[what](Path(db), **options).model_dump_json(), 0
     except FacetrackError as error:
-        answer, code = json.dumps({"status": status_of(error), "detail": str(error)}), _REFUSED
-    sys.stdout.write(answer)
+        answer, code = str(error), _BUSY if isinstance(error.__cause__, DatabaseError) else _REFUSED
+    sys.stdout.buffer.write(answer.encode("utf-8", "replace"))
     return code
 
 
