@@ -76,6 +76,10 @@ class Client:
         """Return how much it holds."""
         return self._get(wire.Stats, "/stats")
 
+    def revision(self) -> str:
+        """Return a token that is another one after each change of what is stored, whoever made it."""
+        return self._get(wire.Revision, "/revision").revision
+
     # ---- videos and jobs
 
     def add(self, path: str, **settings: Any) -> wire.Job:
@@ -245,6 +249,29 @@ class Client:
     def answer(self, a: int, b: int, answer: Literal["same", "different"]) -> wire.Told:
         """Say whether two people are one."""
         return self._post(wire.Told, "/questions", {"a": a, "b": b, "answer": answer})
+
+    # ---- who is who, said anew
+
+    def recluster(
+        self,
+        *,
+        clusterer: Literal["auto", "constrained", "hdbscan", "kmeans"] = "auto",
+        far: float | None = None,
+        dry_run: bool = False,
+    ) -> wire.Reclustering:
+        """Say anew who is who in all that is stored, and return what changes; ``dry_run``: what would change.
+
+        With very many tracks it takes longer than ``timeout``.
+        """
+        return self._post(wire.Reclustering, "/recluster", {"clusterer": clusterer, "far": far, "dry_run": dry_run})
+
+    def calibrate(self) -> wire.CalibrationReport:
+        """Adjust the probabilities of matches to what the database shows by itself."""
+        return self._post(wire.CalibrationReport, "/calibrate")
+
+    def calibration(self) -> wire.CalibrationReport:
+        """Return what the last calibration found."""
+        return self._get(wire.CalibrationReport, "/calibration")
 
     # ---- search and exports
 

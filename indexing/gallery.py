@@ -26,6 +26,7 @@ from tracker.types import TrackingResult
 if TYPE_CHECKING:
     from tracker.embedding import Models
     from tracker.protocols import Detector, Embedder
+    from tracker.video import Video
 
 logger = logging.getLogger(__name__)
 
@@ -272,7 +273,7 @@ def log(store: Store) -> list[tuple[Entry, str]]:
 def enroll(
     store: Store,
     name: str,
-    photographs: Sequence[Path | str],
+    photographs: Sequence[Path | str | Video],
     *,
     detector: str | Detector | None = None,
     embedder: str | Embedder | None = None,
@@ -288,7 +289,7 @@ def enroll(
     Args:
         store: The store; it may be empty.
         name: The person's name, new or one that is there.
-        photographs: Files, each with one face, or one that is larger than the others by far.
+        photographs: Files, or pictures that are open, each with one face, or one that is larger than the others by far.
         detector: See `tracker.track_faces`; None: that of the store.
         embedder: The same; it has to be the store's.
         models_dir: Folder in which weights are looked for first.
@@ -305,7 +306,7 @@ def enroll(
     if not photographs:
         raise FacetrackError("no photograph was named; give one or more files that show the face")
     named = {**_MODELS, **store.get_meta(pipeline.MODELS, {}), **_given(detector=detector, embedder=embedder)}
-    known, new = _faces(store, [Path(path) for path in photographs], load_models(**named, models_dir=models_dir))
+    known, new = _faces(store, photographs, load_models(**named, models_dir=models_dir))
     with store.transaction():
         before = _Before.of(store)
         added = [store.add_video(result, enrolled=True) for result in new]
@@ -320,11 +321,13 @@ def _given(**models: object) -> dict[str, Any]:
     return {kind: model for kind, model in models.items() if model is not None}
 
 
-def _faces(store: Store, paths: Sequence[Path], models: Models) -> tuple[list[int], list[TrackingResult]]:
+def _faces(
+    store: Store, photographs: Sequence[Path | str | Video], models: Models
+) -> tuple[list[int], list[TrackingResult]]:
     """Return the tracks of photographs that are there, and what those that are not show, each face once."""
     known, new = dict[int, None](), dict[str, TrackingResult]()
-    for path in paths:
-        result = _face(store, path, models)
+    for photograph in photographs:
+        result = _face(store, photograph, models)
         if isinstance(result, int):
             known[result] = None
         else:
@@ -332,12 +335,13 @@ def _faces(store: Store, paths: Sequence[Path], models: Models) -> tuple[list[in
     return list(known), list(new.values())
 
 
-def _face(store: Store, path: Path, models: Models) -> int | TrackingResult:
+def _face(store: Store, photograph: Path | str | Video, models: Models) -> int | TrackingResult:
     from tracker.options import options_for
     from tracker.pipeline import track_video
-    from tracker.video import open_video
+    from tracker.video import opened
 
-    with open_video(path) as video:
+    with opened(photograph) as video:
+        path = video.info.path
         if not video.info.is_image:
             raise FacetrackError(
                 f"{path} is a video, and enrolling takes photographs; use `facetrack add`, then `facetrack name`"

@@ -200,13 +200,19 @@ class JobQueue:
         """Queue a job again that failed or was cancelled; its attempts are counted anew.
 
         Raises:
-            FacetrackError: if there is no such job, it is in another state, or another job does the same already.
+            FacetrackError: if there is no such job, it is in another state, its file is gone, or another job does the
+                same already.
         """
         with self._store.session(write=True) as session:
             row = _found(session, job_id)
             if row.state not in ("failed", "cancelled"):
                 raise FacetrackError(
                     f"job {job_id} cannot be tried again: it is {row.state}; only failed and cancelled jobs can"
+                )
+            if not row.path.is_file():
+                raise FacetrackError(
+                    f"job {job_id} cannot be tried again: {row.path} is gone; put it back, or send it again if it was "
+                    "uploaded (the service keeps the file of a job that failed or was cancelled for a day)"
                 )
             there = job_rows.twin(session, row.content_hash, row.settings)
             if there is not None:

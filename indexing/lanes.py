@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image as PillowImage
 from PIL import ImageOps
 
 from indexing.store import Store
+from indexing.timeline import best_record, best_track
 from indexing.types import UNKNOWN, Appearance, Identity, TrackRecord, VideoRecord
 from tracker.types import Image
 
@@ -39,6 +40,11 @@ class Lane:
     def label(self) -> str:
         """The name to show."""
         return self.identity.label if self.identity else UNKNOWN
+
+    @property
+    def face(self) -> int | None:
+        """Key of the track that shows the person best; None for the unknown ones."""
+        return best_track(self.records, ()) if self.identity else None
 
     @property
     def facts(self) -> str:
@@ -75,8 +81,13 @@ def _rank(lane: Lane) -> tuple[bool, float, int]:
 
 def face_of(store: Store, lane: Lane) -> bytes:
     """Return the best view of a lane's person as a JPEG file; empty for the unknown ones and where none was cut."""
-    best = max(lane.records, key=lambda record: (record.quality, record.size, -record.key))
-    return store.thumbnail(best.key) if lane.identity else b""
+    return b"" if lane.face is None else store.thumbnail(lane.face)
+
+
+def poster(video: VideoRecord, records: Iterable[TrackRecord]) -> int:
+    """Return the frame that stands for a video: the middle of its best track, of the video where there is none."""
+    best = best_record(records)
+    return video.frame_count // 2 if best is None else (best.first_frame + best.end_frame - 1) // 2
 
 
 def square(jpeg: bytes, side: int = 160) -> Image | None:

@@ -68,15 +68,26 @@ class Presence:
 
     Attributes:
         identity: Who.
-        videos: Number of videos.
-        appearances: Number of intervals.
-        screen_time: Seconds of all of them together.
+        moments: Where and when, by video and start: the id of the video and the interval.
     """
 
     identity: Identity
-    videos: int
-    appearances: int
-    screen_time: float
+    moments: tuple[tuple[int, Segment], ...]
+
+    @property
+    def videos(self) -> int:
+        """Number of videos."""
+        return len({video_id for video_id, _ in self.moments})
+
+    @property
+    def appearances(self) -> int:
+        """Number of intervals."""
+        return len(self.moments)
+
+    @property
+    def screen_time(self) -> float:
+        """Seconds of all of them together."""
+        return sum(segment.duration for _, segment in self.moments)
 
 
 def co_appearances(store: Store, identity_ids: Iterable[int], *, scope: Scope = EVERYWHERE) -> list[CoAppearance]:
@@ -104,21 +115,22 @@ def presence(store: Store, identity_ids: Iterable[int] | None = None, *, scope: 
         scope: Where in the store.
     """
     people = _people(store, identity_ids, scope)
-    return _ranked(_presence(person, appearances_of(store, person.identity_id, scope)) for person in people)
+    moments = {who: [(seen.video_id, seen.segment) for seen in appearances_of(store, who, scope)] for who in people}
+    return _ranked(people, moments)
 
 
-def _people(store: Store, identity_ids: Iterable[int] | None, scope: Scope) -> list[Identity]:
-    """Return those who are named, ignored or not; None: everybody in a scope."""
+def _people(store: Store, identity_ids: Iterable[int] | None, scope: Scope) -> dict[int, Identity]:
+    """Return those who are named, ignored or not, by id; None: everybody in a scope."""
     if identity_ids is None:
-        return [person for person in store.identities() if scope.ignored or not person.ignored]
+        return {one.identity_id: one for one in store.identities() if scope.ignored or not one.ignored}
     wanted = set(identity_ids)
-    return [person for person in store.identities() if person.identity_id in wanted]
+    return {one.identity_id: one for one in store.identities() if one.identity_id in wanted}
 
 
 def companions(
     store: Store, identity_id: int, identity_ids: Iterable[int] | None = None, *, scope: Scope = EVERYWHERE
 ) -> list[Presence]:
-    """Return who is seen together with a person, and for how long, by falling time.
+    """Return who is seen together with a person, where and when, by falling time.
 
     Args:
         store: Where to look.
@@ -126,24 +138,24 @@ def companions(
         identity_ids: Who may be seen with them; None: everybody.
         scope: Where in the store.
     """
-    own = appearances_of(store, identity_id, scope)
-    others = [p for p in _people(store, identity_ids, scope) if p.identity_id != identity_id]
-    theirs = _appearances(store, others, scope, everybody=identity_ids is None)
-    return _ranked(
-        _presence(p, timeline.together([*own, *theirs[p.identity_id]], [identity_id, p.identity_id])) for p in others
-    )
+    own = defaultdict[int, list[Segment]](list)
+    for seen in appearances_of(store, identity_id, scope):
+        own[seen.video_id].append(seen.segment)
+    people = _people(store, identity_ids, scope)
+    people.pop(identity_id, None)
+    shared = defaultdict[int, list[tuple[int, Segment]]](list)
+    for other in _appearances(store, people, scope, everybody=identity_ids is None):
+        if other.identity_id in people and other.video_id in own:
+            both = (timeline.overlap(segment, other.segment) for segment in own[other.video_id])
+            shared[other.identity_id] += [(other.video_id, moment) for moment in both if moment is not None]
+    return _ranked(people, shared)
 
 
-def _appearances(
-    store: Store, people: Sequence[Identity], scope: Scope, *, everybody: bool
-) -> Mapping[int | None, Sequence[Appearance]]:
-    """Return the appearances of each person; those of everybody are read at once, not one after the other."""
-    if not everybody:
-        return {p.identity_id: appearances_of(store, p.identity_id, scope) for p in people}
-    seen = defaultdict[int | None, list[Appearance]](list)
-    for appearance in appearances_of(store, None, scope):
-        seen[appearance.identity_id].append(appearance)
-    return seen
+def _appearances(store: Store, people: Iterable[int], scope: Scope, *, everybody: bool) -> Iterable[Appearance]:
+    """Return the appearances of people; those of everybody are read at once, not one after the other."""
+    if everybody:
+        return appearances_of(store, None, scope)
+    return [seen for who in people for seen in appearances_of(store, who, scope)]
 
 
 def most_at_once(store: Store, *, scope: Scope = EVERYWHERE) -> Crowd | None:
@@ -163,11 +175,6 @@ def appearances_of(store: Store, identity_id: int | None, scope: Scope = EVERYWH
     return scope.cut(store.appearances(identity_id, ignored=scope.ignored, min_quality=scope.min_quality))
 
 
-def _presence(identity: Identity, seen: Sequence[Appearance | CoAppearance]) -> Presence:
-    seconds = sum(one.segment.duration for one in seen)
-    return Presence(identity, len({one.video_id for one in seen}), len(seen), seconds)
-
-
-def _ranked(found: Iterable[Presence]) -> list[Presence]:
-    seen = [one for one in found if one.appearances]
+def _ranked(people: Mapping[int, Identity], moments: Mapping[int, Sequence[tuple[int, Segment]]]) -> list[Presence]:
+    seen = [Presence(people[who], tuple(sorted(parts))) for who, parts in moments.items() if parts]
     return sorted(seen, key=lambda one: (-one.screen_time, -one.appearances, one.identity.identity_id))

@@ -24,6 +24,7 @@ from tracker.types import Float32, Image, Track
 if TYPE_CHECKING:
     from tracker.embedding import Models
     from tracker.protocols import Detector, Embedder
+    from tracker.video import Video
 
 FAR = 1e-3
 """False accept rate of a search, if no other is asked for."""
@@ -76,7 +77,7 @@ class Answer:
 
 def search(
     store: Store,
-    pictures: Sequence[Path | str],
+    pictures: Sequence[Path | str | Video],
     *,
     far: float = FAR,
     one_person: bool = False,
@@ -93,7 +94,7 @@ def search(
 
     Args:
         store: Where to look.
-        pictures: Images; a video serves too, each track of it being a face.
+        pictures: Images, or pictures that are open; a video serves too, each track of it being a face.
         far: Share of pairs of two people that are taken for one, 1e-6 to 0.1: it sets the threshold.
         one_person: The pictures show one person: they are combined into one template, weighted by quality, and those
             that show somebody else are left out and named. Otherwise each face is searched for by itself.
@@ -115,7 +116,7 @@ def search(
     faces: list[list[Probe]] = []
     for picture in pictures:
         try:
-            faces.append(_probes(Path(picture), models))
+            faces.append(_probes(picture, models))
         except FacetrackError as error:
             if on_error is None:
                 raise
@@ -394,18 +395,17 @@ def _check_embedder(store: Store, models: Models) -> None:
         )
 
 
-def _probes(path: Path, models: Models) -> list[Probe]:
+def _probes(picture: Path | str | Video, models: Models) -> list[Probe]:
     from tracker.options import options_for
     from tracker.pipeline import track_video
-    from tracker.video import open_video
+    from tracker.video import opened
 
-    with open_video(path) as video:
-        still = video.info.is_image
-        tracks = track_video(models, video, options=options_for("accurate")).tracks
-    tracks = tuple(track for track in tracks if len(track.keyframes))
-    if not tracks:
-        raise FacetrackError(f"{path}: no face was found in this picture; give one that shows a face clearly")
-    sharper = _sharpened(path, tracks, models) if still else {}
+    with opened(picture) as video:
+        path, found = video.info.path, track_video(models, video, options=options_for("accurate"))
+        tracks = [track for track in found.tracks if len(track.keyframes)]
+        if not tracks:
+            raise FacetrackError(f"{path}: no face was found in this picture; give one that shows a face clearly")
+        sharper = _sharpened(next(iter(video)).image, tracks, models) if video.info.is_image else {}
     return [
         Probe(
             path,
@@ -418,14 +418,12 @@ def _probes(path: Path, models: Models) -> list[Probe]:
     ]
 
 
-def _sharpened(path: Path, tracks: Sequence[Track], models: Models) -> dict[int, Float32]:
+def _sharpened(image: Image, tracks: Sequence[Track], models: Models) -> dict[int, Float32]:
     """Return new vectors, by number of the track, of the faces of a picture that are blurred."""
     from tracker.embedding import embed
     from tracker.keyframes import cut_patch
     from tracker.restore import sharpened
-    from tracker.video import read_image
 
-    image = read_image(path)
     faces = {
         track.track_id: sharpened(cut_patch(image, 0, track.boxes[0], track.landmarks[0], 1.0)) for track in tracks
     }

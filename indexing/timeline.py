@@ -81,8 +81,13 @@ def best_track(records: Iterable[TrackRecord], pictured: Collection[int]) -> int
         records: The tracks.
         pictured: Keys of those that have a thumbnail.
     """
-    best = max(records, key=lambda r: (r.key in pictured, r.quality, r.size, -r.key), default=None)
+    best = best_record(records, pictured)
     return None if best is None else best.key
+
+
+def best_record(records: Iterable[TrackRecord], pictured: Collection[int] = ()) -> TrackRecord | None:
+    """Return the track that `best_track` names."""
+    return max(records, key=lambda r: (r.key in pictured, r.quality, r.size, -r.key), default=None)
 
 
 @dataclass(frozen=True, slots=True)

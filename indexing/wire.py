@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
 
 T = TypeVar("T")
 
@@ -52,6 +52,12 @@ class Health(BaseModel):
 
     status: Literal["ok"] = "ok"
     version: str
+
+
+class Revision(BaseModel):
+    """A token that is another one after each change of videos, people or corrections; jobs do not count."""
+
+    revision: str
 
 
 class Stats(BaseModel):
@@ -341,6 +347,90 @@ class AnswerBody(Because):
     a: Id
     b: Id
     answer: Literal["same", "different"]
+
+
+# ---- who is who, said anew
+
+
+class ReclusterBody(_Body):
+    """How to cluster; ``far`` null: by the number of tracks. With ``dry_run`` nothing is changed."""
+
+    clusterer: Literal["auto", "constrained", "hdbscan", "kmeans"] = "auto"
+    far: Annotated[float, Field(ge=1e-6, le=0.1)] | None = None
+    dry_run: bool = False
+
+
+class Division(BaseModel):
+    """A person of whom others are made, by label."""
+
+    person: str
+    into: list[str]
+
+
+class Joining(BaseModel):
+    """People who are no more, by the one that most of their frames are now."""
+
+    people: list[str]
+    into: str
+
+
+class Transfer(BaseModel):
+    """Tracks that go from one person to another, by label."""
+
+    before: str
+    after: str
+    tracks: list[int]
+
+
+class Reclustering(BaseModel):
+    """What a clustering of all tracks changes, or would change; people without an id yet are `new person` and a number.
+
+    ``moved`` counts the tracks that change hands; ``new`` people are made of unknown tracks, ``gone`` ones are nobody.
+    """
+
+    dry_run: bool
+    moved: int
+    split: list[Division]
+    merged: list[Joining]
+    new: list[str]
+    gone: list[str]
+    transfers: list[Transfer]
+
+
+class Rate(BaseModel):
+    """A share of ``count`` cases, with its 95 % interval."""
+
+    share: float
+    low: float
+    high: float
+    count: int
+
+
+class OperatingPoint(BaseModel):
+    """The errors at the similarity that stands for a false accept rate, on people that had no part in it."""
+
+    far: float
+    threshold: float
+    false_accepts: Rate
+    false_rejects: Rate
+    usual_rejects: float
+
+
+class CalibrationReport(BaseModel):
+    """What a database says of the scale of its embedder; ``weight`` is its own share beside the prior's."""
+
+    embedder: Annotated[str, Field(validation_alias=AliasChoices("embedder", "model_id"))]
+    prior: str
+    method: Literal["platt", "isotonic"]
+    weight: float
+    people: int
+    couples: int
+    genuine_pairs: int
+    impostor_pairs: int
+    set_aside: int
+    losses: dict[str, float]
+    points: list[OperatingPoint]
+    notes: list[str]
 
 
 # ---- search

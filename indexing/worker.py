@@ -1,7 +1,7 @@
-"""The processes that work off the queue, and the one that looks at a file before anybody trusts it.
+"""The processes that work off the queue.
 
-Decoders are what a hostile or damaged file can break, so they run in processes of their own: a worker with a limit on
-memory and on time without progress, and `probe`, which lives as long as one look takes. `Workers` keeps workers alive.
+Decoders are what a hostile or damaged file can break, so a worker has a limit on memory and on time without progress.
+`Workers` keeps workers alive.
 
 A job that is interrupted, however, begins anew: a video is stored in one transaction, so it is in the database whole or
 not at all, and a second run of a job whose video was stored finds it there and does the rest.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import signal
 import subprocess
@@ -20,19 +19,19 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from indexing.decoding import check_pixels
 from indexing.processes import MIB, address_space, command, environment, is_gone, limit, name_of, resident
-from tracker.errors import FacetrackError, MediaError
+from tracker.errors import FacetrackError
 
 if TYPE_CHECKING:
     from indexing.jobs import Job, JobQueue
     from indexing.pipeline import Outcome
     from indexing.store import Store
-    from tracker.types import VideoInfo
 
 MODELS = ("detector", "embedder", "emotion")
 """The settings of a job that name a model."""
@@ -55,10 +54,6 @@ OVER_LIMIT = 75
 LIBRARIES = 4096 * MIB
 """Bytes of address space, most of them never occupied, that libraries and their threads are given in a worker."""
 
-READ_RATE = 20 * MIB
-"""Bytes a second that the slowest disk is taken to read: large files may be looked at for longer."""
-
-
 _MODULE = "indexing.worker"
 """This one, also where it is run as a program."""
 
@@ -78,101 +73,6 @@ class Limits:
     memory: int = 4096 * MIB
     stall: float = 600.0
     pixels: int = 100_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeLimits:
-    """What a look at a file may take.
-
-    Attributes:
-        memory: Bytes of address space beyond what the libraries need.
-        seconds: Of time, beside what reading the file takes.
-        pixels: Of a picture, by what the file declares before it is decoded.
-    """
-
-    memory: int = 2048 * MIB
-    seconds: float = 20.0
-    pixels: int = 100_000_000
-
-
-# ---- a look at a file
-
-
-def probe(path: Path | str, *, limits: ProbeLimits | None = None) -> VideoInfo:
-    """Say what a media file is, without letting it near this process.
-
-    Another process checks the size that the file declares, decodes the first frame (a still picture as a whole), reads
-    the file for its hash, and ends. It can neither grow beyond its limits nor write files.
-
-    Args:
-        path: The file.
-        limits: What the look may take.
-
-    Returns:
-        What the file says of itself; a video has about ``fps * duration`` frames.
-
-    Raises:
-        MediaError: if it is no video or picture, has too many pixels, or its decoder takes too much or dies.
-    """
-    from tracker.types import VideoInfo
-
-    said = _look(Path(path), limits or ProbeLimits())
-    if "error" in said:
-        raise MediaError(said["error"])
-    return VideoInfo(**{**said, "path": Path(path)})
-
-
-def _look(path: Path, limits: ProbeLimits) -> dict[str, Any]:
-    size = path.stat().st_size if path.is_file() else 0
-    allowed = replace(limits, seconds=limits.seconds + size / READ_RATE)
-    told = (
-        f"{path}: it cannot be decoded in {limits.memory // MIB} MiB and {allowed.seconds:.0f} s, or breaks the "
-        "decoder; convert it to H.264 in MP4 or to JPEG, or give a smaller one"
-    )
-    try:
-        answer = subprocess.run(
-            command(_MODULE, "probe", order={"path": os.fspath(path.absolute()), "limits": asdict(allowed)}),
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=allowed.seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise MediaError(told) from error
-    if answer.returncode:
-        logger.warning("%s: looking at it ended with %d: %s", path, answer.returncode, answer.stderr[-500:])
-        raise MediaError(told)
-    said: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
-    return said
-
-
-def _probe_here(order: Mapping[str, Any]) -> dict[str, Any]:
-    from tracker.video import open_video
-
-    path, limits = Path(order["path"]), ProbeLimits(**order["limits"])
-    limit(AS=address_space() + limits.memory, CPU=math.ceil(limits.seconds), FSIZE=0, CORE=0)
-    try:
-        check_pixels(path, limits.pixels)
-        with open_video(path) as video:
-            return {**asdict(video.info), "path": order["path"]}
-    except MediaError as error:
-        return {"error": str(error)}
-    except MemoryError:
-        return {"error": f"{path}: it needs more than {limits.memory // MIB} MiB to be decoded; scale it down"}
-
-
-def check_pixels(path: Path, most: int) -> None:
-    """Check the size that a file declares, before anything of it is decoded.
-
-    Raises:
-        MediaError: if it is larger, or the file is no video or picture.
-    """
-    from tracker.video import declared_size
-
-    width, height = declared_size(path)
-    if width * height > most:
-        raise MediaError(f"{path}: {width}x{height} pixels, and {most / 1e6:g} megapixels are allowed; scale it down")
 
 
 # ---- one worker
@@ -526,9 +426,7 @@ class Workers:
 
     def _begin(self) -> _Child:
         # No shell, and no session of its own: Ctrl-C reaches it too, and it leaves the answer to us.
-        process = subprocess.Popen(
-            command(_MODULE, "run", order=self._order), env=environment(), stdin=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command(_MODULE, order=self._order), env=environment(), stdin=subprocess.DEVNULL)
         return _Child(process, name_of(process.pid), time.monotonic())
 
     def _supervise(self) -> None:
@@ -553,10 +451,7 @@ class Workers:
         return self._begin() if time.monotonic() - child.since > PAUSE else child
 
 
-def _main(what: str, order: Mapping[str, Any]) -> None:
-    if what == "probe":
-        sys.stdout.write(json.dumps(_probe_here(order)) + "\n")
-        return
+def _main(order: Mapping[str, Any]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stop, limits = threading.Event(), Limits(**order["limits"])
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -577,4 +472,4 @@ def _main(what: str, order: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], json.loads(sys.argv[2]))
+    _main(json.loads(sys.argv[1]))

@@ -64,7 +64,10 @@ def test_people_are_asked_for_and_corrected(client: Client, job: wire.Job) -> No
     first, second = client.people()
     assert client.person(first.id) == first
     assert client.thumbnail(first.id).startswith(b"\xff\xd8")
+    before = client.revision()
+    assert client.revision() == before
     assert client.name(first.id, "Ada").entry.name == "Ada"
+    assert client.revision() != before
     with pytest.raises(ServiceError, match="share frame") as refused:
         client.merge(second.id, first.id)
     assert refused.value.problem.status == 409
@@ -102,6 +105,16 @@ def test_somebody_is_enrolled_by_a_photograph(client: Client, job: wire.Job, tmp
     assert [one.name for one in client.people(q="grace")] == ["Grace"]
     client.undo()
     assert list(client.people(q="grace")) == []
+
+
+def test_who_is_who_is_said_anew(client: Client, job: wire.Job) -> None:
+    told = client.recluster(dry_run=True)
+    assert (told.dry_run, told.moved, told.transfers) == (True, 0, [])
+    assert client.recluster(clusterer="constrained", far=1e-2).moved == 0
+    with pytest.raises(ServiceError, match="too few to calibrate from"):
+        client.calibrate()
+    with pytest.raises(ServiceError, match="was not calibrated"):
+        client.calibration()
 
 
 def test_what_is_no_video_is_not_kept(client: Client, tmp_path: Path) -> None:

@@ -155,14 +155,13 @@ def test_every_item_is_on_one_page(total: int, number: int, size: int) -> None:
     assert [item for n in range(1, page.pages + 1) for item in Paged.of(items, n, size).items] == list(items)
 
 
-def test_companions_are_those_of_presence(store: Store) -> None:
-    from indexing.presence import companions
-
-    for person in (1, 2, 3):
-        told = [(one.identity.identity_id, one.screen_time, one.appearances) for one in companions(store, person)]
-        shown = [(c.identity.identity_id, c.seconds, len(c.moments)) for c in views.companions(store, person)]
-        assert [one[::2] for one in shown] == [one[::2] for one in told]
-        assert [one[1] for one in shown] == pytest.approx([one[1] for one in told])
+def test_companions_are_shown_with_a_face_and_the_moments(store: Store, client: httpx.Client) -> None:
+    [companion] = views.person_view(store, 1).companions
+    assert (companion.beside.identity.identity_id, companion.face) == (2, 2)
+    page = client.get("/people/1").text
+    assert (
+        re.findall(r'href="(/videos/\d+\?t=[\d.]+)">a.mp4', page.split("Seen together with")[1])[0] == "/videos/1?t=0.2"
+    )
 
 
 def test_the_least_certain_tracks_come_first(store: Store, client: httpx.Client) -> None:
@@ -318,6 +317,17 @@ def test_a_video_is_removed(store: Store, client: httpx.Client) -> None:
     assert client.post("/videos/2/remove").headers["location"] == "/"
     assert [video.video_id for video in store.videos()] == [1]
     assert client.post("/videos/2/remove").status_code == 422
+
+
+def test_it_is_told_whether_the_file_goes_with_a_video(store: Store, client: httpx.Client) -> None:
+    place = store.path.with_suffix(".uploads").resolve() / ("a" * 32)
+    place.mkdir(parents=True)
+    (place / "sent.mp4").write_bytes(b"sent")
+    sent = store.add_video(make_result(place / "sent.mp4", [(0, 0, 9)]))
+    assert "The file itself stays." in client.get("/videos/1").text
+    assert "The file was uploaded and is deleted, too." in client.get(f"/videos/{sent}").text
+    client.post(f"/videos/{sent}/remove")
+    assert not place.exists()
 
 
 def test_a_page_is_new_after_each_correction(client: httpx.Client) -> None:

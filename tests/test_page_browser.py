@@ -51,6 +51,10 @@ LONG = 10 * PATIENCE
 """The same of a video that is worked through."""
 
 
+LOOK = 5_000
+"""Milliseconds between two looks of a page whether somebody else has changed something."""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE)
@@ -186,6 +190,56 @@ def test_a_clip_is_uploaded_watched_and_found(visit: Open, demo: Demo, tmp_path:
     page = there.go("/")
     page.set_input_files("[data-upload] input", demo.clip)
     expect(page.locator(".toast")).to_contain_text("already")
+
+
+def test_how_closely_to_look_is_chosen_by_keys_and_kept(visit: Open, seen: FastAPI, tmp_path: Path) -> None:
+    there = visit(seen)
+    page = there.go("/jobs")
+    menu = page.locator("details", has=page.locator("[data-settings]"))
+    menu.locator("summary").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Balanced")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_label("Fast")).to_be_checked()
+    page.keyboard.press("Tab")
+    page.keyboard.press(" ")
+    expect(page.get_by_label("Emotions", exact=False).first).not_to_be_checked()
+    page.get_by_text("More", exact=True).click()
+    page.get_by_label("once in so many frames").fill("7")
+    expect(page.get_by_label("times a second")).to_be_disabled()
+    there.keep("settings")
+    page.get_by_role("button", name="Done").click()
+    expect(page.locator("[data-settings]")).to_be_hidden()
+    expect(menu.locator("summary").first).to_be_focused()
+    expect(menu.locator("summary").first).to_contain_text("Fast, no emotions")
+    # They hold on every page, and in what is sent.
+    Image.new("RGB", (64, 48)).save(tmp_path / "grey.png")
+    page = there.go("/")
+    expect(page.locator("[data-settings-told]")).to_have_text("Fast, no emotions")
+    page.set_input_files("[data-upload] input", tmp_path / "grey.png")
+    expect(page.locator(".upload")).to_contain_text("queued")
+    page = there.go("/jobs")
+    expect(page.locator(".job")).to_contain_text("fast, detector every 7 frames, no emotions")
+    [job] = page.request.get(f"{there.address}/api/v1/jobs").json()["items"]
+    assert {name: job["settings"][name] for name in ("preset", "emotion", "detect_every")} == {
+        "preset": "fast",
+        "emotion": None,
+        "detect_every": 7,
+    }
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
+def test_the_settings_are_no_barrier(visit: Open, seen: FastAPI, scheme: str, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    there = visit(seen, scheme=scheme, width=width)
+    page = there.go("/")
+    page.locator("summary", has=page.locator("[data-settings-told]")).click()
+    page.get_by_text("More", exact=True).click()
+    expect(page.get_by_label("times a second")).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    found = axe.Axe().run(page).response["violations"]
+    assert not [one["id"] for one in found if one["impact"] in ("serious", "critical")]
+    there.keep(f"settings-{scheme}-{width}")
 
 
 def test_what_is_no_video_is_refused_with_a_reason(visit: Open, seen: FastAPI, tmp_path: Path) -> None:
@@ -537,6 +591,31 @@ def test_what_is_seen_is_exported(visit: Open, seen: FastAPI) -> None:
     assert waiting.value.path().read_text().startswith("video,frame,timestamp,face_id")
 
 
+# ---- two browsers
+
+
+def test_what_somebody_else_says_is_told_and_what_is_said_here_is_not(visit: Open, crowd: FastAPI) -> None:
+    there = visit(crowd)
+    page = there.go("/people")
+    page.get_by_label("Name of Person 2").fill("Bob")
+    page.keyboard.press("Enter")
+    expect(page.locator(".toast")).to_contain_text("is called Bob")
+    page.wait_for_timeout(2 * LOOK + 1000)
+    expect(page.locator("#changed")).to_be_empty()
+    page.request.post(f"{there.address}/api/v1/people/1/name", data={"name": "Ada"})
+    expect(page.locator("#changed")).to_contain_text("Changed elsewhere")
+    expect(page.get_by_label("Name of Person 1")).to_be_visible()
+    there.keep("changed")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_label("Name of Ada")).to_be_visible()
+    expect(page.locator("#changed")).to_be_empty()
+    # The list of what people said is as new as it can be.
+    page = there.go("/jobs")
+    expect(page.locator(".history li")).to_have_count(2)
+    page.request.post(f"{there.address}/api/v1/undo")
+    expect(page.locator(".history")).to_contain_text("taken back")
+
+
 # ---- for everybody
 
 
@@ -639,13 +718,12 @@ def test_without_a_script_forms_do_the_same(visit: Open, crowd: FastAPI) -> None
 def test_a_token_is_asked_for_once(visit: Open, demo: Demo, tmp_path: Path) -> None:
     there = visit(create_app(demo.copy(tmp_path), token="open sesame and more"))
     page = there.page
-    page.goto(f"{there.address}/people")
+    page.goto(f"{there.address}/people?sort=name")
     page.get_by_label("Token").fill("something else")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_be_visible()
     there.keep("login")
     page.get_by_label("Token").fill("open sesame and more")
     page.keyboard.press("Enter")
-    page.wait_for_url(f"{there.address}/")
-    page.goto(f"{there.address}/people")
+    page.wait_for_url(f"{there.address}/people?sort=name")
     expect(page.locator("[data-person]")).to_have_count(2)

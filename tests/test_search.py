@@ -328,6 +328,28 @@ def test_presence_counts_and_adds_up(store: Store) -> None:
     assert other.screen_time == pytest.approx(0.4)
 
 
+def test_companions_are_seen_where_co_appearances_say(tmp_path: Path) -> None:
+    with Store(tmp_path / "crowd.db") as crowd:
+        for name, shift in (("a.mp4", 0), ("b.mp4", 7), ("c.mp4", 0)):
+            spans = [
+                (person, (11 * person + shift * k) % 40 + 45 * k, 45 * (k + 1)) for person in range(5) for k in (0, 1)
+            ]
+            crowd.add_video(make_result(name, spans, frames=100))
+        records = crowd.track_records()
+        crowd.assign([(None, [r.key for r in records if r.key % 5 == person]) for person in range(5)])
+        people = [one.identity_id for one in crowd.identities()]
+        for scope in (Scope(), Scope(start=0.5, end=2.0), Scope(video_ids=frozenset({2}))):
+            for who in people:
+                found = {one.identity.identity_id: one for one in companions(crowd, who, scope=scope)}
+                assert who not in found
+                for other in set(people) - {who}:
+                    both = co_appearances(crowd, [who, other], scope=scope)
+                    moments = found[other].moments if other in found else ()
+                    assert list(moments) == [(one.video_id, one.segment) for one in both]
+                    named = companions(crowd, who, [other], scope=scope)
+                    assert named == ([found[other]] if other in found else [])
+
+
 # ---- real pixels
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import itertools
+import sqlite3
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 from fakes import make_result
+from fastapi import FastAPI
 from PIL import Image
 from service_fixtures import Demo, live
 
+from indexing import calibrate as calibration
 from indexing.export import FORMATS
 from indexing.export import export as export_to
 from indexing.server import create_app
@@ -141,15 +146,22 @@ def test_what_is_not_there_is_told(demo_service: httpx.Client) -> None:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[httpx.Client]:
+def database(tmp_path: Path) -> Path:
     """Two people: tracks 1 and 3 are one's, track 2 shares frames with track 1."""
     with Store(tmp_path / "a.db") as store:
         store.add_video(make_result(emotion_every=2))
         store.assign([(None, [1, 3]), (None, [2])])
-    with (
-        live(create_app(tmp_path / "a.db", page=False)) as address,
-        httpx.Client(base_url=f"{address}/api/v1") as client,
-    ):
+    return tmp_path / "a.db"
+
+
+@pytest.fixture
+def app(database: Path) -> FastAPI:
+    return create_app(database, page=False)
+
+
+@pytest.fixture
+def service(app: FastAPI) -> Iterator[httpx.Client]:
+    with live(app) as address, httpx.Client(base_url=f"{address}/api/v1", timeout=60) as client:
         yield client
 
 
@@ -244,6 +256,80 @@ def test_people_who_are_seen_together(service: httpx.Client) -> None:
     [companion] = service.get("/people/1/companions").json()["items"]
     assert (companion["identity"], companion["screen_time"]) == (2, 0.6)
     assert service.get("/together", params={"person": [1, 1]}).status_code == 422
+
+
+# ---- who is who, said anew
+
+
+def test_a_dry_run_tells_what_the_run_then_changes(service: httpx.Client, database: Path) -> None:
+    service.post("/people/1/name", json={"name": "Ada"})
+    with Store(database) as store:
+        # As if track 3, which is Ada's by its vectors, had been taken for another.
+        store.assign([(2, [2, 3])], among=[2, 3])
+    wrong, before = labels(service), service.get("/people").json()
+    told = service.post("/recluster", json={"dry_run": True}).json()
+    assert told["transfers"] == [{"before": "Person 2", "after": "Ada", "tracks": [3]}]
+    assert (told["dry_run"], told["moved"], told["split"], told["merged"]) == (True, 1, [], [])
+    assert service.get("/people").json() == before
+    assert labels(service) == wrong
+    assert service.post("/recluster").json() == {**told, "dry_run": False}
+    assert labels(service) == {1: "Ada", 2: "Person 2", 3: "Ada"}
+    assert service.post("/recluster", json={"dry_run": True}).json()["moved"] == 0
+
+
+def test_a_clustering_has_options_and_goes_alone(service: httpx.Client, app: FastAPI) -> None:
+    for wrong in ({"clusterer": "os:system"}, {"far": 0.5}, {"far": 0}, {"dry": True}):
+        assert service.post("/recluster", json=wrong).status_code == 422, wrong
+    for right in ({"clusterer": "hdbscan", "dry_run": True}, {"far": 1e-4, "dry_run": True}):
+        assert service.post("/recluster", json=right).status_code == 200, right
+    with app.state.context.clustering:
+        for path in ("/recluster", "/calibrate"):
+            refused = service.post(path)
+            assert (refused.status_code, "ask again" in refused.json()["detail"]) == (409, True)
+        assert service.post("/people/1/name", json={"name": "Ada"}).status_code == 200, "all else goes on"
+    assert service.post("/recluster").status_code == 200
+
+
+def test_the_process_that_answers_clusters_nothing(service: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("indexing.pipeline.recluster", "indexing.calibrate.measure"):
+        monkeypatch.delattr(name)
+    assert service.post("/recluster").status_code == 200
+    assert service.post("/calibrate").status_code == 422
+
+
+def test_a_process_that_dies_or_finds_the_database_locked_is_told(
+    service: httpx.Client, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexing.anew.command", lambda *_, **__: [sys.executable, "-c", "import os; os.abort()"])
+    died = service.post("/recluster")
+    assert (died.status_code, "ended with -6" in died.json()["detail"]) == (503, True)
+    starved = "import indexing.database as d, indexing.anew as a, sys; d.BUSY_SECONDS = 0.1; "
+    monkeypatch.setattr(
+        "indexing.anew.command",
+        lambda _, what, *, order: [sys.executable, "-c", f"{starved}sys.exit(a._main({what!r}, **{order!r}))"],
+    )
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        busy = service.post("/recluster")
+    assert (busy.status_code, "locked" in busy.json()["detail"]) == (503, True), busy.text
+
+
+def test_a_database_is_calibrated_as_by_the_command_line(service: httpx.Client, database: Path) -> None:
+    assert service.get("/calibration").status_code == 404
+    few = service.post("/calibrate")
+    assert (few.status_code, "too few to calibrate from" in few.json()["detail"]) == (422, True)
+    spans = [(person, 0, 40) for person in range(12)]
+    with Store(database) as store:
+        for number in range(3):
+            store.add_video(make_result(f"crowd-{number}.mp4", spans, keyframes=4, noise=0.2))
+        wanted = calibration.measure(store.track_records(), store.embeddings())
+    report = service.post("/calibrate")
+    assert report.status_code == 200, report.text
+    told = report.json()
+    assert (told["embedder"], told["couples"]) == ("fake-embedder", wanted.couples)
+    assert [point["threshold"] for point in told["points"]] == [point.threshold for point in wanted.points]
+    assert told["notes"] == list(wanted.notes)
+    assert service.get("/calibration").json() == told
 
 
 # ---- search

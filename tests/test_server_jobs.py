@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -21,7 +24,9 @@ from indexing import gallery
 from indexing.jobs import JobQueue
 from indexing.server import create_app
 from indexing.server.context import Cache
+from indexing.server.uploads import Uploads
 from indexing.store import Store
+from tracker.video import content_hash
 
 
 @pytest.fixture
@@ -104,6 +109,84 @@ def test_a_file_goes_when_nobody_needs_it_any_more(service: httpx.Client, photo:
         service.post(f"/jobs/{job['id']}/cancel")
         assert service.delete(f"/videos/{store.add_video(result)}").status_code == 204
     assert kept(tmp_path) == []
+
+
+def test_settings_that_are_refused_leave_nothing(service: httpx.Client, photo: Path, tmp_path: Path) -> None:
+    assert send(service, "a.jpg", photo.read_bytes(), settings='{"detector": "os:system"}').status_code == 422
+    assert kept(tmp_path) == []
+
+
+def uploads(folder: Path, store: Store) -> Uploads:
+    return Uploads(folder / "kept", store, JobQueue(store))
+
+
+def test_a_file_outlives_its_job_for_a_while_and_a_retry_says_what_to_do(
+    service: httpx.Client, photo: Path, tmp_path: Path
+) -> None:
+    job = send(service, "a.jpg", photo.read_bytes()).json()
+    with Store(tmp_path / "a.db") as store:
+        tidy, none = uploads(tmp_path, store), timedelta(seconds=-1)
+        tidy.discard_ended(none)
+        assert kept(tmp_path) == [Path(job["path"])], "the job waits"
+        service.post(f"/jobs/{job['id']}/cancel")
+        tidy.discard_ended()
+        assert service.post(f"/jobs/{job['id']}/retry").json()["state"] == "queued"
+        claimed = JobQueue(store).claim("a worker")
+        assert claimed is not None
+        tidy.discard_ended(none)
+        JobQueue(store).finish(claimed.job_id, worker="a worker", state="failed", message="no memory")
+        again = Path(shutil.copy(photo, tmp_path / "again.jpg"))
+        with tidy.holding(again, job["content_hash"]) as path:
+            tidy.discard_ended(none)
+            assert path.is_file(), "somebody is sending the same again"
+        assert kept(tmp_path) == []
+    refused = service.post(f"/jobs/{job['id']}/retry")
+    assert refused.status_code == 409
+    assert "a.jpg is gone; put it back, or send it again" in refused.json()["detail"]
+    assert send(service, "a.jpg", photo.read_bytes()).json()["id"] == job["id"] + 1
+
+
+def test_a_file_that_a_video_or_another_job_needs_stays(service: httpx.Client, photo: Path, tmp_path: Path) -> None:
+    first = send(service, "a.jpg", photo.read_bytes()).json()
+    second = send(service, "a.jpg", photo.read_bytes(), settings='{"preset": "fast"}').json()
+    assert first["path"] == second["path"]
+    with Store(tmp_path / "a.db") as store:
+        tidy, none = uploads(tmp_path, store), timedelta(seconds=-1)
+        service.post(f"/jobs/{first['id']}/cancel")
+        tidy.discard_ended(none)
+        assert kept(tmp_path) == [Path(first["path"])]
+        result = make_result(first["path"], [(0, 0, 1)], frames=1, is_image=True, content_hash=first["content_hash"])
+        video = store.add_video(result)
+        service.post(f"/jobs/{second['id']}/cancel")
+        tidy.discard_ended(none)
+        assert kept(tmp_path) == [Path(first["path"])]
+        store.remove_video(video)
+        tidy.discard_ended(none)
+    assert kept(tmp_path) == []
+
+
+def test_only_what_was_uploaded_is_deleted(tmp_path: Path) -> None:
+    films = tmp_path / "kept" / "films"
+    films.mkdir(parents=True)
+    (films / "a.mp4").write_bytes(b"a")
+    with Store(tmp_path / "a.db") as store:
+        queue = JobQueue(store)
+        queue.cancel(queue.submit(films / "a.mp4").job_id)
+        uploads(tmp_path, store).discard_ended(timedelta(seconds=-1))
+    assert (films / "a.mp4").is_file()
+
+
+def test_a_service_that_begins_deletes_what_nobody_needs(photo: Path, tmp_path: Path) -> None:
+    place = tmp_path / "kept" / content_hash(photo)[:32]
+    place.mkdir(parents=True)
+    (place / "a.jpg").write_bytes(photo.read_bytes())
+    with Store(tmp_path / "a.db") as store, closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        queue = JobQueue(store)
+        queue.cancel(queue.submit(place / "a.jpg").job_id)
+        connection.execute("UPDATE jobs SET finished_at = '2020-01-01T00:00:00+00:00'")
+        connection.commit()
+    with live(create_app(tmp_path / "a.db", uploads=tmp_path / "kept", page=False)):
+        until(lambda: kept(tmp_path) == [])
 
 
 def test_a_client_that_goes_away_leaves_nothing(

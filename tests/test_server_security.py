@@ -94,6 +94,8 @@ def test_a_page_of_another_site_changes_nothing(service: httpx.Client, headers: 
     for send in (
         lambda: service.post("/api/v1/people/1/name", json={"name": "Eve"}, headers=headers),
         lambda: service.post("/api/v1/undo", headers=headers),
+        lambda: service.post("/api/v1/recluster", headers=headers),
+        lambda: service.post("/api/v1/calibrate", headers=headers),
         lambda: service.delete("/api/v1/people/1", headers=headers),
         lambda: service.post("/login", data={"token": "x"}, headers=headers),
     ):
@@ -165,8 +167,8 @@ def test_the_token_opens_as_header_and_as_cookie(guarded: httpx.Client) -> None:
 
 def test_logging_in_and_out(guarded: httpx.Client) -> None:
     assert guarded.post("/login", data={"token": "wrong"}).status_code == 401
-    told = guarded.post("/login", data={"token": "wrong"}, headers={"Accept": "text/html"})
-    assert (told.status_code, told.headers["Location"]) == (303, "/login?failed=1")
+    told = guarded.post("/login", data={"token": "wrong", "next": "/people?page=2"}, headers={"Accept": "text/html"})
+    assert (told.status_code, told.headers["Location"]) == (303, "/login?failed=1&next=/people%3Fpage%3D2")
     logged_in = guarded.post("/login", data={"token": TOKEN, "next": "/people/1"})
     assert (logged_in.status_code, logged_in.headers["Location"]) == (303, "/people/1")
     cookie = logged_in.headers["Set-Cookie"]
@@ -183,11 +185,15 @@ def test_logging_in_and_out(guarded: httpx.Client) -> None:
 def test_logging_in_leads_to_this_service_only(guarded: httpx.Client, target: str) -> None:
     answer = guarded.post("/login", data={"token": TOKEN, "next": target})
     assert answer.headers["Location"] == "/"
+    failed = guarded.post("/login", data={"token": "wrong", "next": target}, headers={"Accept": "text/html"})
+    assert failed.headers["Location"] == "/login?failed=1&next=/"
 
 
 def test_a_page_asks_for_the_token(guarded: httpx.Client) -> None:
     answer = guarded.get("/people/3", headers={"Accept": "text/html"})
     assert (answer.status_code, answer.headers["Location"]) == (303, "/login?next=/people/3")
+    answer = guarded.get("/videos/1?t=2.5&lanes=all", headers={"Accept": "text/html"})
+    assert answer.headers["Location"] == "/login?next=/videos/1%3Ft%3D2.5%26lanes%3Dall"
 
 
 def test_no_token_no_foreign_address(database: Path) -> None:

@@ -3,12 +3,10 @@
 import os
 import signal
 import sqlite3
-import struct
 import subprocess
 import sys
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from fractions import Fraction
@@ -19,17 +17,15 @@ import cv2
 import numpy as np
 import pytest
 from matplotlib.cbook import get_sample_data
-from PIL import Image
 from skimage import data
 
 from indexing import gallery, worker
 from indexing.jobs import MOST_CRASHES, Job, JobQueue
 from indexing.processes import MIB, environment, is_gone, name_of, resident
 from indexing.store import Store
-from indexing.worker import Limits, ProbeLimits, Workers, probe, run
+from indexing.worker import Limits, Workers, run
 from tracker import models
-from tracker.errors import FacetrackError, MediaError
-from tracker.video import content_hash
+from tracker.errors import FacetrackError
 
 ROOMY = Limits(memory=1 << 40)
 """For workers in this process, which holds the models of all tests: one over its limit would end it."""
@@ -86,62 +82,6 @@ def in_the_middle(job: Job) -> bool:
 
 def ended(job: Job) -> bool:
     return job.ended
-
-
-# ---- a look at a file
-
-
-def test_a_video_and_a_picture_are_told(clip: Path, photo: Path) -> None:
-    info = probe(clip)
-    assert (info.path, info.width, info.height, info.fps, info.is_image) == (clip, 240, 240, 25, False)
-    assert info.fps * info.duration == pytest.approx(FRAMES)
-    assert info.content_hash == content_hash(clip)
-    assert (probe(photo).width, probe(photo).height, probe(photo).is_image) == (512, 600, True)
-
-
-def test_what_is_no_media_is_told(tmp_path: Path) -> None:
-    (tmp_path / "--help.mp4").write_text("no video")
-    with pytest.raises(MediaError, match=r"--help.mp4: not a video or picture"):
-        probe(tmp_path / "--help.mp4")
-    with pytest.raises(MediaError, match="no such file"):
-        probe(tmp_path / "none.mp4")
-
-
-def declaring(path: Path, side: int) -> Path:
-    """Write a PNG file that declares a large picture and holds nothing of it."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
-    return path
-
-
-def test_a_picture_larger_than_allowed_is_not_decoded(tmp_path: Path, clip: Path) -> None:
-    with pytest.raises(MediaError, match="more than 178 megapixels"):
-        probe(declaring(tmp_path / "bomb.png", 20_000))
-    with pytest.raises(MediaError, match=r"11000x11000 pixels, and 100 megapixels are allowed"):
-        probe(declaring(tmp_path / "large.png", 11_000))
-    with pytest.raises(MediaError, match=r"240x240 pixels, and 0.05 megapixels are allowed"):
-        probe(clip, limits=ProbeLimits(pixels=50_000))
-
-
-@pytest.mark.skipif(not resident(), reason="this system does not tell of address space")
-def test_a_look_has_a_limit_on_memory(tmp_path: Path) -> None:
-    large = tmp_path / "large.png"
-    Image.new("L", (5_000, 5_000)).save(large, compress_level=1)
-    assert probe(large).width == 5_000
-    with pytest.raises(MediaError, match=r"large\.png"):
-        probe(large, limits=ProbeLimits(memory=64 * MIB))
-
-
-def test_a_look_has_a_limit_on_time(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "endless.mp4")
-    began = time.monotonic()
-    with pytest.raises(MediaError, match=r"cannot be decoded in 2048 MiB and 2 s"):
-        probe(tmp_path / "endless.mp4", limits=ProbeLimits(seconds=2))
-    assert time.monotonic() - began < 30
 
 
 # ---- the work

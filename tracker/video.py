@@ -208,7 +208,26 @@ def open_video(path: Path | str) -> Video:
     """
     path = Path(path)
     _check_file(path)
-    return _open_image(path) if _is_image(path) else _open_stream(path)
+    return _open_image(path) if is_image(path) else _open_stream(path)
+
+
+def opened(media: Path | str | Video) -> Video:
+    """Return a video that is open already, or open a file; see `open_video`."""
+    return media if isinstance(media, Video) else open_video(media)
+
+
+def one_frame(info: VideoInfo, read: Callable[[], Image]) -> Video:
+    """Return a still picture that somebody else decodes as `open_video` returns one.
+
+    Args:
+        info: Of its file.
+        read: Gives the picture as `read_image` does, whenever it is iterated over.
+    """
+
+    def decode(_: Video) -> Iterator[Frame]:
+        yield Frame(0, 0.0, read())
+
+    return Video(info, decode)
 
 
 def read_image(path: Path | str) -> Image:
@@ -247,7 +266,7 @@ def read_frame(path: Path | str, index: int, timestamp: float) -> Image:
     """
     path = Path(path)
     _check_file(path)
-    if _is_image(path):
+    if is_image(path):
         return read_image(path)
     sought = _sought_frame(path, timestamp)
     if sought is not None:
@@ -267,7 +286,7 @@ def declared_size(path: Path | str) -> tuple[int, int]:
     """
     path = Path(path)
     _check_file(path)
-    if _is_image(path):
+    if is_image(path):
         with _open_pillow(path) as picture:
             return picture.size
     with _open_container(path) as container:
@@ -360,7 +379,8 @@ def _open_pillow(path: Path) -> PillowImage.Image:
         ) from None
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
+    """Tell whether a file is a still picture and no video; one that is too large counts."""
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return False
     try:
@@ -375,8 +395,7 @@ def _is_image(path: Path) -> bool:
 def _open_image(path: Path) -> Video:
     image = read_image(path)
     height, width = image.shape[:2]
-    info = VideoInfo(path, content_hash(path), width, height, 0.0, 0.0, is_image=True)
-    return Video(info, lambda _: (frame for frame in [Frame(0, 0.0, image)]))
+    return one_frame(VideoInfo(path, content_hash(path), width, height, 0.0, 0.0, is_image=True), lambda: image)
 
 
 def _to_bgr(picture: PillowImage.Image) -> Image:

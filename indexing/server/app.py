@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import anyio
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
 
-from indexing.server import errors, received
+from indexing.server import errors
 from indexing.server import page as pages
 from indexing.server.context import Context, Limits, Revision
 from indexing.server.metrics import Metrics
 from indexing.server.models import SearchModels
 from indexing.server.routes import (
+    clustering,
     corrections,
     exports,
     jobs,
@@ -28,6 +32,11 @@ from indexing.server.routes import (
 from indexing.server.security import API, LOOPBACK, Guard
 from indexing.store import Store
 from tracker.errors import FacetrackError
+
+TIDY = 600.0
+"""Seconds between two looks for uploads that nobody needs any more."""
+
+logger = logging.getLogger(__name__)
 
 
 def create_app(
@@ -74,7 +83,7 @@ def create_app(
     app.state.context, app.state.token, app.state.metrics = context, token, metrics
     errors.register(app)
     # `search` goes before `people`, as enrolling is below it.
-    for subject in (system, jobs, videos, search, people, tracks, corrections, exports, session):
+    for subject in (system, jobs, videos, search, people, tracks, corrections, clustering, exports, session):
         app.include_router(subject.router)
     app.include_router(system.metrics_router)
     if page:
@@ -91,7 +100,7 @@ def _context(
     return Context(
         store=store,
         roots=tuple(root.resolve() for root in roots),
-        uploads=folder,
+        uploads_folder=folder,
         models_dir=models_dir,
         limits=limits,
         revision=Revision(store),
@@ -102,12 +111,25 @@ def _context(
 def _lifespan(context: Context) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        received.remove_rest(context.uploads)
-        yield
+        context.uploads.discard_rest()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_tidy, context)
+            yield
+            tasks.cancel_scope.cancel()
         context.revision.close()
         context.store.close()
 
     return lifespan
+
+
+async def _tidy(context: Context) -> None:
+    while True:
+        try:
+            await run_in_threadpool(context.uploads.discard_ended)
+        except (FacetrackError, OSError) as error:
+            # The database is locked for long, say: the next time may do better.
+            logger.error("uploads that nobody needs stay for now: %s", error)
+        await anyio.sleep(TIDY)
 
 
 def _add_pages(app: FastAPI) -> None:

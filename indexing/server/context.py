@@ -15,9 +15,11 @@ from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from indexing.corrections import merged_into
+from indexing.decoding import DecodingLimits
 from indexing.jobs import JobQueue
 from indexing.server.errors import ProblemError
 from indexing.server.models import SearchModels
+from indexing.server.uploads import Uploads
 from indexing.store import Store
 from indexing.types import Identity, TrackRecord, VideoRecord
 
@@ -42,6 +44,7 @@ class Limits:
         picture_count: Pictures of them.
         body: Bytes of any other request.
         searches: Searches a minute of one client.
+        decoding: What decoding one of the pictures may take.
     """
 
     upload: int = 8192 * MB
@@ -49,6 +52,7 @@ class Limits:
     picture_count: int = 16
     body: int = MB
     searches: int = 30
+    decoding: DecodingLimits = field(default_factory=DecodingLimits)
 
 
 class Revision:
@@ -142,30 +146,35 @@ class Context:
     Attributes:
         store: The database; safe for several threads.
         roots: Folders below which files may be named.
-        uploads: Folder in which uploaded files are kept.
+        uploads_folder: Folder in which uploaded files are kept.
         models_dir: Folder in which weights are looked for first.
         limits: What a request may ask for at most.
         revision: Tells a token that is another one after each change of what is stored.
         searching: The models of searches.
         queue: The jobs.
+        uploads: The files that were uploaded.
         cache: Answers that are kept until the next change.
         correcting: Held while a correction is made: each is several transactions.
+        clustering: Held while all tracks are clustered or looked at.
     """
 
     store: Store
     roots: tuple[Path, ...]
-    uploads: Path
+    uploads_folder: Path
     models_dir: Path | None
     limits: Limits
     revision: Revision
     searching: SearchModels
     queue: JobQueue = field(init=False)
+    uploads: Uploads = field(init=False)
     cache: Cache = field(init=False)
     correcting: threading.Lock = field(default_factory=threading.Lock)
+    clustering: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         """Make what follows from the store."""
         object.__setattr__(self, "queue", JobQueue(self.store))
+        object.__setattr__(self, "uploads", Uploads(self.uploads_folder, self.store, self.queue))
         object.__setattr__(self, "cache", Cache(self.revision))
 
     def identities(self) -> dict[int, Identity]:

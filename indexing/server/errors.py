@@ -13,6 +13,7 @@ from sqlalchemy.exc import DatabaseError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from indexing.anew import BusyError
 from indexing.gallery import ContradictionError
 from indexing.wire import Problem
 from tracker.errors import FacetrackError, ModelError
@@ -66,15 +67,16 @@ def register(app: FastAPI) -> None:
 def _refused(_: Request, error: Exception) -> Response:
     reasons = error.reasons if isinstance(error, ContradictionError) else None
     headers = error.headers if isinstance(error, ProblemError) else None
-    return problem(_status(error), _detail(error), reasons=reasons, headers=headers)
+    return problem(status_of(error), _detail(error), reasons=reasons, headers=headers)
 
 
-def _status(error: Exception) -> int:
+def status_of(error: Exception) -> int:
+    """Return the status that an error is answered with."""
     if isinstance(error, ProblemError):
         return error.status
     if isinstance(error, ContradictionError):
         return 409
-    if isinstance(error, ModelError) or isinstance(error.__cause__, DatabaseError):
+    if isinstance(error, (ModelError, BusyError)) or isinstance(error.__cause__, DatabaseError):
         return 503
     return 422
 

@@ -6,9 +6,9 @@ import threading
 
 from fastapi import Request, Response
 
+from indexing.decoding import still
 from indexing.server.context import Body, Context, known_tags, tagged
 from indexing.server.errors import ProblemError
-from indexing.stills import still
 from indexing.types import VideoRecord
 
 _DECODERS = threading.BoundedSemaphore(2)

@@ -1,4 +1,4 @@
-"""Files that a client sends: streamed to disk, looked at in another process, and kept by their content."""
+"""Files that a client sends: streamed to disk, and opened by other processes alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,21 +16,15 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
+from indexing.decoding import DecodedPicture, decode_picture, probe
 from indexing.gallery import ContradictionError
 from indexing.server.context import Context
 from indexing.server.errors import ProblemError
+from indexing.server.uploads import INCOMING
 from tracker.errors import FacetrackError
-from tracker.types import VideoInfo
-from tracker.video import content_hash
-
-INCOMING = ".incoming-"
-"""Beginning of the names of folders with files that are being received."""
 
 _LONGEST_FIELD = 64 << 10
 """Bytes of a field that is no file."""
-
-_MANY = 1_000_000
-"""More jobs than ever wait."""
 
 _LONGEST_NAME = 120
 """Bytes of the name of a file that are kept, its suffix among them."""
@@ -162,78 +156,37 @@ def safe_name(name: str) -> str:
     return f"{stem or 'file'}{suffix}"
 
 
-# ---- where they are kept
-
-
-def uploads(context: Context) -> Path:
-    """Return the folder of what is uploaded, which is made where it is missing; nobody else may look into it."""
-    context.uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return context.uploads
-
-
-def keep(context: Context, path: Path, digest: str) -> Path:
-    """Move a file to the place that its content has, and return where it is; the same content is kept once."""
-    place = uploads(context) / digest[:32]
-    place.mkdir(exist_ok=True)
-    there = next(place.iterdir(), None)
-    return there or Path(shutil.move(path, place / path.name))
-
-
-@contextmanager
-def keeping(context: Context, paths: Iterable[Path]) -> Iterator[list[Path]]:
-    """Keep files for the store, and give where they are; those that it does not know after the block are deleted."""
-    kept = [keep(context, path, content_hash(path)) for path in paths]
-    try:
-        yield kept
-    finally:
-        _discard_unknown(context, kept)
-
-
-@contextmanager
-def discarding(context: Context) -> Iterator[None]:
-    """Delete the uploaded files of all videos and photographs that are gone from the store after the block."""
-    before = [video.path for video in context.store.videos(enrolled=True)]
-    yield
-    _discard_unknown(context, before)
-
-
-def _discard_unknown(context: Context, paths: Iterable[Path]) -> None:
-    waiting = [job.path for state in ("queued", "running") for job in context.queue.jobs(state=state, limit=_MANY)]
-    for path in set(paths) - {video.path for video in context.store.videos(enrolled=True)} - set(waiting):
-        inside = path.resolve()
-        if inside.is_relative_to(context.uploads):
-            remove(context.uploads / inside.relative_to(context.uploads).parts[0])
-
-
-def remove_rest(folder: Path) -> None:
-    """Delete what a service that was killed had received in part."""
-    for rest in folder.glob(f"{INCOMING}*"):
-        remove(rest)
-
-
-def remove(folder: Path) -> None:
-    """Delete a folder with all that is in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 # ---- pictures
 
 
 @contextmanager
-def pictures(context: Context, files: Sequence[UploadFile]) -> Iterator[list[Path]]:
-    """Write pictures to a folder that lasts as long as the block, and look at them before anybody else does.
+def pictures(context: Context, files: Sequence[UploadFile]) -> Iterator[list[DecodedPicture]]:
+    """Write pictures to a folder that lasts as long as the block, and have them decoded by other processes.
 
     Raises:
         ProblemError: 422, if one is no picture, or would not stay within the limits when it is decoded.
     """
     if len(files) > context.limits.picture_count:
         raise ProblemError(422, f"{len(files)} pictures came; send at most {context.limits.picture_count}")
-    with tempfile.TemporaryDirectory(prefix="facetrack-") as folder:
+    with tempfile.TemporaryDirectory(prefix=INCOMING, dir=context.uploads.folder) as folder:
         paths = [_written(file, Path(folder, str(number))) for number, file in enumerate(files)]
-        for path in paths:
-            if not check(path).is_image:
-                raise ProblemError(422, f"{path.name} is a video; send pictures, or add it as a job")
-        yield paths
+        with calling(paths):
+            decoded = [
+                decode_picture(path, Path(folder, f"{number}.bgr"), limits=context.limits.decoding)
+                for number, path in enumerate(paths)
+            ]
+        yield decoded
+
+
+@contextmanager
+def keeping(context: Context, received: Iterable[DecodedPicture]) -> Iterator[list[DecodedPicture]]:
+    """Keep pictures for the store; those that it does not know after the block are deleted."""
+    with ExitStack() as stack:
+        kept = [
+            (stack.enter_context(context.uploads.holding(one.info.path, one.info.content_hash)), one)
+            for one in received
+        ]
+        yield [replace(one, info=replace(one.info, path=path)) for path, one in kept]
 
 
 def _written(file: UploadFile, folder: Path) -> Path:
@@ -244,16 +197,14 @@ def _written(file: UploadFile, folder: Path) -> Path:
     return path
 
 
-def check(path: Path) -> VideoInfo:
-    """Look at a video or picture in another process, and return what it says of itself.
+def check(path: Path) -> None:
+    """Look at a video or picture in another process.
 
     Raises:
         ProblemError: 422, if it is none, or needs too much to be decoded.
     """
-    from indexing.worker import probe
-
     with calling([path]):
-        return probe(path)
+        probe(path)
 
 
 @contextmanager

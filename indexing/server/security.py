@@ -75,6 +75,17 @@ def is_token(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode(), token.encode())
 
 
+def local_path(target: str) -> str:
+    r"""Return a path of this service, whatever came: a form of somebody else's must not lead anywhere.
+
+    Example:
+        >>> local_path("/people/3?page=2"), local_path("//elsewhere"), local_path("/\\elsewhere"), local_path("https://a.b")
+        ('/people/3?page=2', '/', '/', '/')
+    """
+    inside = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    return target if inside else "/"
+
+
 class RateLimit:
     """So many calls a minute for each client, in bursts of up to a third of them (a token bucket).
 
@@ -206,7 +217,9 @@ def _is_open(path: str) -> bool:
 
 def _ask_for_token(scope: Scope, headers: Headers) -> Response:
     if scope["method"] == "GET" and "text/html" in headers.get("accept", "") and not scope["path"].startswith("/api/"):
-        return RedirectResponse(f"/login?next={quote(scope['path'], safe='/')}", 303, {"Cache-Control": "no-store"})
+        query = scope.get("query_string", b"").decode("latin-1")
+        wanted = f"{scope['path']}?{query}" if query else scope["path"]
+        return RedirectResponse(f"/login?next={quote(wanted, safe='/')}", 303, {"Cache-Control": "no-store"})
     detail = "a token is needed: send it as 'Authorization: Bearer TOKEN', or log in at /login"
     return problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="facetrack"'})
 

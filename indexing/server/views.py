@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from indexing import types, wire
 from indexing.colors import color, hexadecimal
 from indexing.corrections import Entry, describe
-from indexing.lanes import lanes_of
+from indexing.lanes import lanes_of, poster
 from indexing.presence import Presence
 from indexing.search import Answer, Found
 from indexing.server.context import Context
-from indexing.timeline import CoAppearance, best_track
+from indexing.timeline import CoAppearance
 from indexing.types import UNKNOWN, Identity, TrackRecord, VideoRecord
 from tracker.types import EMOTIONS, Float64, Track
 
@@ -133,14 +133,8 @@ def _video(video: VideoRecord, records: Sequence[TrackRecord]) -> wire.Video:
         tracks=len(records),
         people=len({record.identity_id for record in records if record.identity_id is not None}),
         media=f"{url}/media",
-        poster=f"{url}/frames/{_poster(records)}.jpg?width={_POSTER_WIDTH}" if video.frame_count else None,
+        poster=f"{url}/frames/{poster(video, records)}.jpg?width={_POSTER_WIDTH}" if video.frame_count else None,
     )
-
-
-def _poster(records: Sequence[TrackRecord]) -> int:
-    """Return the middle frame of the best track."""
-    best = max(records, key=lambda record: (record.quality * record.size, -record.key), default=None)
-    return 0 if best is None else (best.first_frame + best.end_frame) // 2
 
 
 # ---- tracks and appearances
@@ -283,7 +277,7 @@ def lanes(context: Context, video_id: int) -> wire.Lanes:
             wire.Lane(
                 **who(people, lane.identity.identity_id if lane.identity else None),
                 screen_time=_seconds(lane.screen_time),
-                thumbnail=_lane_picture(lane.records) if lane.identity else None,
+                thumbnail=None if lane.face is None else track_picture(lane.face),
                 appearances=[
                     wire.Stretch(
                         start=_seconds(seen.segment.start), end=_seconds(seen.segment.end), tracks=list(seen.track_keys)
@@ -297,11 +291,6 @@ def lanes(context: Context, video_id: int) -> wire.Lanes:
         shots=times[store.shots(video_id)].round(6).tolist(),
         end=_seconds(video.end),
     )
-
-
-def _lane_picture(records: Sequence[TrackRecord]) -> str | None:
-    best = best_track(records, ())
-    return None if best is None else track_picture(best)
 
 
 # ---- emotions

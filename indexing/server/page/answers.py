@@ -26,9 +26,10 @@ def _environment() -> Environment:
 
 
 def filled(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """Return a template with these values."""
+    """Return a template with these values; one with a ``revision`` tells when somebody else has changed it."""
     theme = request.cookies.get(THEME)
-    values = {"theme": theme if theme in ("dark", "light") else "", "path": request.url.path, **values}
+    theme = theme if theme in ("dark", "light") else ""
+    values = {"theme": theme, "path": request.url.path, "revision": "", **values}
     text = _environment().get_template(template).render(values)
     return HTMLResponse(text, status, {"Cache-Control": "no-cache"})
 

@@ -12,11 +12,11 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from indexing import gallery, questions
 from indexing.corrections import Entry, describe
-from indexing.server import received
 from indexing.server.context import Context, context_of
 from indexing.server.errors import MEDIA_TYPE
 from indexing.server.page.answers import PageRoute, filled, reason_of, scripted
 from indexing.server.routes.videos import delete_video
+from indexing.server.security import local_path
 from indexing.store import Store
 from tracker.errors import FacetrackError
 
@@ -56,7 +56,7 @@ class Said:
         """
         context = self.context
         try:
-            with context.correcting, received.discarding(context):
+            with context.correcting, context.uploads.discarding():
                 entries = act(context.store, self.force)
                 text = told(context.store, entries)
         except FacetrackError as error:
@@ -91,9 +91,7 @@ class Said:
 async def _said(request: Request, force: Annotated[bool, Form()] = False, next: Annotated[str, Form()] = "/") -> Said:
     form = await request.form()
     fields = [(name, value) for name, value in form.multi_items() if name != "force" and isinstance(value, str)]
-    # Only a path of this service: a form of somebody else's must not lead anywhere.
-    local = next.startswith("/") and not next.startswith(("//", "/\\")) and next.isprintable()
-    return Said(request, force, next if local else "/", fields)
+    return Said(request, force, local_path(next), fields)
 
 
 Sent = Annotated[Said, Depends(_said)]
@@ -216,14 +214,10 @@ def _merge(store: Store, people: Sequence[int], *, force: bool) -> list[Entry]:
     if len(people) < 2:
         raise FacetrackError("one person alone cannot be merged; select two or more")
     entries: list[Entry] = []
-    kept = people[0]
-    for person in people[1:]:
-        try:
+    with store.transaction():
+        for person in people[1:]:
+            kept = entries[-1].identities[0] if entries else people[0]
             entries.append(gallery.merge(store, kept, person, force=force))
-        except FacetrackError:
-            _take_back(store, entries)
-            raise
-        kept = entries[-1].identities[0]
     return entries
 
 
@@ -232,9 +226,3 @@ def _undo(store: Store, count: int, entry: int) -> list[Entry]:
     if entry and holding[-1:] != [entry]:
         raise FacetrackError("something else was said meanwhile; the list of corrections tells what the last one is")
     return gallery.undo(store, count)
-
-
-def _take_back(store: Store, entries: Sequence[Entry]) -> None:
-    last = [entry.entry_id for entry in store.log() if entry.holds][-len(entries) :]
-    if entries and last == [entry.entry_id for entry in entries]:
-        gallery.undo(store, len(entries))

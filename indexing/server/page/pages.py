@@ -34,18 +34,27 @@ def _kept(request: Request, build: Callable[[Store], View]) -> View:
     return context.cache.get(("page", request.url.path, request.url.query), lambda: build(context.store))
 
 
+def _revision(request: Request) -> str:
+    """Return what the database is at; asked before it is read, so that a change in between is told."""
+    return context_of(request).revision()
+
+
 @router.get("/")
 def library(request: Request, q: str = "", page: Page = 1) -> Response:
     """Show all videos."""
+    now = _revision(request)
     found = _kept(request, lambda store: views.library(store, query=q.strip(), page=page))
-    return filled(request, "library.html", library=found, query=q.strip(), database=context_of(request).store.path)
+    database = context_of(request).store.path
+    return filled(request, "library.html", revision=now, library=found, query=q.strip(), database=database)
 
 
 @router.get("/videos/{video_id}")
 def video(request: Request, video_id: int, lanes: Literal["first", "all"] = "first") -> Response:
     """Show a video with who is seen in it when, and what they show."""
+    now = _revision(request)
     view = _kept(request, lambda store: views.video_view(store, video_id, everybody=lanes == "all"))
-    return filled(request, "video.html", view=view, formats=FORMATS.values())
+    uploaded = context_of(request).uploads.keeps(view.video.path)
+    return filled(request, "video.html", revision=now, view=view, uploaded=uploaded, formats=FORMATS.values())
 
 
 @router.get("/people")
@@ -57,8 +66,9 @@ def people(
     page: Page = 1,
 ) -> Response:
     """Show all people."""
+    now = _revision(request)
     found = _kept(request, lambda store: views.people(store, query=q.strip(), sort=sort, ignored=ignored, page=page))
-    return filled(request, "people.html", people=found, query=q.strip(), sort=sort, ignored=ignored)
+    return filled(request, "people.html", revision=now, people=found, query=q.strip(), sort=sort, ignored=ignored)
 
 
 @router.get("/people/{identity_id}")
@@ -73,9 +83,10 @@ def person(
     kept = merged_into(context_of(request).store.log()).get(identity_id)
     if kept is not None:
         return RedirectResponse(f"/people/{kept}", 303)
+    now = _revision(request)
     wanted = {"everywhere": videos == "all", "uncertain": tracks == "uncertain"}
     view = _kept(request, lambda store: views.person_view(store, identity_id, page=page, **wanted))
-    return filled(request, "person.html", view=view, order=tracks, formats=FORMATS.values())
+    return filled(request, "person.html", revision=now, view=view, order=tracks, formats=FORMATS.values())
 
 
 @router.get("/review")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from indexing.colors import color, emotion_color, hexadecimal
+from indexing.jobs import DEFAULTS
 from tracker.types import EMOTIONS
 
 
@@ -87,6 +89,24 @@ def plain(text: object) -> str:
     return str(text).encode("utf-8", "replace").decode()
 
 
+def unusual(settings: Mapping[str, Any]) -> str:
+    """Return what is not as usual in the settings of a job.
+
+    Example:
+        >>> unusual({**DEFAULTS, "preset": "fast", "emotion": None}), unusual(DEFAULTS)
+        ('fast, no emotions', '')
+    """
+    told = {
+        "preset": str(settings["preset"]),
+        "detect_every": f"detector every {settings['detect_every']} frames",
+        "emotion": f"emotions by {settings['emotion']}" if settings["emotion"] else "no emotions",
+        "emotion_fps": f"emotions {settings['emotion_fps']:g} times a second" if settings["emotion_fps"] else "",
+        "detector": f"faces by {settings['detector']}",
+        "embedder": f"compared by {settings['embedder']}",
+    }
+    return ", ".join(text for name, text in told.items() if settings[name] != DEFAULTS[name] and text)
+
+
 def person_color(identity_id: int | None) -> str:
     """Return the colour of a person as HTML writes it; grey for an unknown one."""
     return hexadecimal(color(identity_id))
@@ -101,7 +121,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(clock=clock, span=span, day=day, minute=minute, plain=plain)
+    made.filters.update(clock=clock, span=span, day=day, minute=minute, plain=plain, unusual=unusual)
     made.globals.update(count=count, person_color=person_color, emotions=_emotions())
     return made
 

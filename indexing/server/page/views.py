@@ -13,15 +13,15 @@ from indexing import gallery
 from indexing import questions as likely
 from indexing.corrections import Entry
 from indexing.jobs import Job, JobQueue
-from indexing.lanes import Lane, lanes_of
+from indexing.lanes import Lane, lanes_of, poster
 from indexing.plot.chart import Row, row_of
+from indexing.presence import Presence, companions
 from indexing.server.page import drawing
 from indexing.server.page.drawing import Shape
 from indexing.store import Store
-from indexing.timeline import overlap
 from indexing.types import Appearance, EmotionSummary, Identity, Person, TrackRecord, VideoRecord
 from tracker.errors import FacetrackError
-from tracker.types import EMOTIONS, Segment
+from tracker.types import EMOTIONS
 
 Item = TypeVar("Item")
 
@@ -101,10 +101,9 @@ class VideoCard:
     poster: int
 
     @property
-    def faces(self) -> list[tuple[Lane, int]]:
-        """Who is seen most, with the track that shows them best."""
-        known = [lane for lane in self.lanes if lane.identity is not None]
-        return [(lane, best_of(lane.records).key) for lane in known[:_FACES]]
+    def faces(self) -> list[Lane]:
+        """Who is seen most."""
+        return [lane for lane in self.lanes if lane.identity is not None][:_FACES]
 
     @property
     def people(self) -> int:
@@ -143,13 +142,7 @@ def _card(video: VideoRecord, lanes: Sequence[Lane]) -> VideoCard:
     thick = drawing.HEIGHT / _STRIPES
     stripes = [drawing.presence_shape(lane, row * thick, thick * 0.6) for row, lane in enumerate(lanes[:_STRIPES])]
     records = [record for lane in lanes for record in lane.records]
-    poster = (best_of(records).first_frame + best_of(records).end_frame - 1) // 2 if records else video.frame_count // 2
-    return VideoCard(video, lanes, stripes, poster)
-
-
-def best_of(records: Sequence[TrackRecord]) -> TrackRecord:
-    """Return the track with the best picture."""
-    return max(records, key=lambda record: (record.quality, record.size, -record.key))
+    return VideoCard(video, lanes, stripes, poster(video, records))
 
 
 # ---- a video
@@ -162,12 +155,10 @@ class LaneView:
     Attributes:
         lane: Who, and when they are seen.
         shapes: What is drawn.
-        face: The track that shows them best.
     """
 
     lane: Lane
     shapes: Sequence[Shape]
-    face: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +195,7 @@ def video_view(store: Store, video_id: int, *, everybody: bool = False) -> Video
     return VideoView(
         video,
         [
-            LaneView(row.lane, drawing.lane_shapes(row, emotional=video.emotion_id is not None), _face(row.lane))
+            LaneView(row.lane, drawing.lane_shapes(row, emotional=video.emotion_id is not None))
             for row in _rows(store, video, shown)
         ],
         len(lanes) - len(shown),
@@ -221,10 +212,6 @@ def _rows(store: Store, video: VideoRecord, lanes: Sequence[Lane], identity_id: 
         episodes[episode.identity_id].append(episode)
     who = [lane.identity.identity_id if lane.identity else 0 for lane in lanes]
     return [row_of(lane, b"", curves.get(w), episodes.get(w, [])) for w, lane in zip(who, lanes, strict=True)]
-
-
-def _face(lane: Lane) -> int | None:
-    return best_of(lane.records).key if lane.identity and lane.records else None
 
 
 # ---- people
@@ -259,15 +246,11 @@ class Companion:
     """Somebody who is seen together with a person.
 
     Attributes:
-        identity: Who.
-        seconds: For how long.
-        moments: Where and when, by video and start.
+        beside: Who, where and when.
         face: The track that shows them best.
     """
 
-    identity: Identity
-    seconds: float
-    moments: Sequence[tuple[int, Segment]]
+    beside: Presence
     face: int
 
 
@@ -330,7 +313,7 @@ def person_view(
         [_scene(store, person.identity, videos[where], seen, records) for where, seen in shown.items()],
         len(moving) - len(shown),
         Paged.of(records, page, TRACKS_A_PAGE),
-        companions(store, identity_id),
+        _companions(store, identity_id),
         shares,
         seconds,
         [(entry, told) for entry, told in reversed(gallery.log(store)) if _concerns(entry, identity_id)],
@@ -379,25 +362,10 @@ def _concerns(entry: Entry, identity_id: int) -> bool:
     return identity_id in entry.identities or identity_id in entry.pins.values()
 
 
-def companions(store: Store, identity_id: int) -> list[Companion]:
-    """Return who is seen together with a person and when, by falling time; photographs count by their number."""
-    by_video: dict[int, list[Appearance]] = defaultdict(list)
-    own: dict[int, list[Appearance]] = defaultdict(list)
-    for seen in store.appearances():
-        if seen.identity_id is not None:
-            (own if seen.identity_id == identity_id else by_video)[seen.video_id].append(seen)
-    moments: dict[int, list[tuple[int, Segment]]] = defaultdict(list)
-    for where, mine in own.items():
-        for other in by_video[where]:
-            shared = [both for seen in mine if (both := overlap(seen.segment, other.segment)) is not None]
-            moments[other.identity_id or 0] += [(where, both) for both in shared]
-    faces = {p.identity.identity_id: p for p in store.people()} if any(moments.values()) else {}
-    found = [
-        Companion(faces[who].identity, sum(s.duration for _, s in shared), shared, faces[who].best_track or 0)
-        for who, shared in moments.items()
-        if shared
-    ]
-    return sorted(found, key=lambda c: (-c.seconds, -len(c.moments), c.identity.identity_id))
+def _companions(store: Store, identity_id: int) -> list[Companion]:
+    found = companions(store, identity_id)
+    faces = {person.identity.identity_id: person.best_track for person in store.people()} if found else {}
+    return [Companion(one, faces[one.identity.identity_id] or 0) for one in found]
 
 
 # ---- review

@@ -8,7 +8,6 @@ from fastapi import APIRouter
 
 from indexing.server.errors import MEDIA_TYPE
 from indexing.server.security import API
-from indexing.wire import LARGEST_ID, Problem
 
 _TOLD = {
     400: "The body cannot be read.",
@@ -42,5 +41,3 @@ def jpeg() -> dict[int | str, dict[str, Any]]:
 
 
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The client has it already (`If-None-Match`)."}}
-
-__all__ = ["LARGEST_ID", "NOT_MODIFIED", "PROBLEMS", "Problem", "jpeg", "router"]

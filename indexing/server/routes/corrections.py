@@ -10,7 +10,7 @@ from indexing import gallery, wire
 from indexing.corrections import Entry
 from indexing.questions import answer as answer_question
 from indexing.questions import questions
-from indexing.server import received, views
+from indexing.server import views
 from indexing.server.context import Context, Ctx, answer
 from indexing.server.paging import PAGE, Count, Cursor, page
 from indexing.server.parameters import PersonId, TrackKey
@@ -89,7 +89,7 @@ def assign(context: Ctx, key: TrackKey, body: wire.AssignBody) -> wire.Told:
 @router.post("/undo")
 def undo(context: Ctx, body: wire.UndoBody | None = None) -> wire.Undone:
     """Take back the last corrections."""
-    with context.correcting, received.discarding(context):
+    with context.correcting, context.uploads.discarding():
         entries = gallery.undo(context.store, (body or wire.UndoBody()).count)
         return wire.Undone(items=[views.told(context, entry) for entry in entries])
 

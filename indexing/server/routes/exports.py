@@ -16,8 +16,8 @@ from indexing.export import FORMATS, export
 from indexing.server.context import Context, Ctx
 from indexing.server.errors import ProblemError
 from indexing.server.parameters import OfPerson
-from indexing.server.received import remove
 from indexing.server.routes import router as subject
+from indexing.server.uploads import remove
 from indexing.types import VideoRecord
 
 router = subject("exports", prefix="/exports")

@@ -21,6 +21,7 @@ from indexing.server.errors import ProblemError
 from indexing.server.paging import PAGE, Count, Cursor, decode, encode
 from indexing.server.parameters import JobId
 from indexing.server.routes import router as subject
+from indexing.server.uploads import INCOMING, remove
 from tracker.errors import FacetrackError
 
 router = subject("jobs")
@@ -120,19 +121,20 @@ def _keywords(settings: wire.Settings) -> dict[str, Any]:
 @router.post("/uploads", status_code=202, responses=KNOWN, openapi_extra=_FORM)
 async def upload(request: Request, context: Ctx, response: Response) -> wire.Job:
     """Send a video, which is written to disk as it comes, and add it."""
-    folder = await run_in_threadpool(tempfile.mkdtemp, prefix=received.INCOMING, dir=received.uploads(context))
+    folder = await run_in_threadpool(tempfile.mkdtemp, prefix=INCOMING, dir=context.uploads.folder)
     try:
         form = await received.receive_file(request, Path(folder))
         return await run_in_threadpool(_take, context, form, response)
     finally:
-        await run_in_threadpool(received.remove, Path(folder))
+        await run_in_threadpool(remove, Path(folder))
 
 
 def _take(context: Context, form: received.Form, response: Response) -> wire.Job:
     settings = _settings(form.fields.get("settings", "{}"))
     assert form.path is not None
     received.check(form.path)
-    return _submit(context, received.keep(context, form.path, form.digest), settings, response)
+    with context.uploads.holding(form.path, form.digest) as path:
+        return _submit(context, path, settings, response)
 
 
 def _settings(text: str) -> wire.Settings:

@@ -9,7 +9,7 @@ from fastapi import Query, Request, Response
 
 from indexing import wire
 from indexing.presence import co_appearances, companions
-from indexing.server import received, views
+from indexing.server import views
 from indexing.server.context import Context, Ctx, answer
 from indexing.server.errors import ProblemError
 from indexing.server.paging import PAGE, Count, Cursor, Key, page
@@ -66,7 +66,7 @@ def forget_person(context: Ctx, person_id: PersonId) -> None:
     from indexing.report import remove_thumbnails
 
     context.person(person_id)
-    with context.correcting, received.discarding(context):
+    with context.correcting, context.uploads.discarding():
         context.store.forget(person_id)
         remove_thumbnails(context.store)
 

@@ -40,11 +40,12 @@ def search_pictures(
     scope = _scope(context, video, start, end, min_quality)
     search.check_searchable(context.store)
     errors = list[FacetrackError]()
-    with received.pictures(context, file) as names, context.searching() as models:
+    with received.pictures(context, file) as pictures, context.searching() as models:
+        names = [picture.info.path for picture in pictures]
         with received.calling(names):
             found = search.search(
                 context.store,
-                list(names),
+                [picture.open() for picture in pictures],
                 far=far,
                 one_person=together,
                 scope=scope,
@@ -93,12 +94,12 @@ def enroll(
     force: Annotated[bool, Form()] = False,
 ) -> wire.Told:
     """Make photographs the measure of how a person looks, before or after videos are added."""
-    with context.correcting, received.pictures(context, file) as names, context.searching() as models:
-        with received.keeping(context, names) as kept, received.calling(kept):
+    with received.pictures(context, file) as pictures, context.correcting, context.searching() as models:
+        with received.keeping(context, pictures) as kept, received.calling(picture.info.path for picture in kept):
             entry = gallery.enroll(
                 context.store,
                 name,
-                kept,
+                [picture.open() for picture in kept],
                 detector=models.detector,
                 embedder=models.embedder,
                 models_dir=context.models_dir,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from indexing.server.errors import ProblemError
 from indexing.server.routes import PROBLEMS
-from indexing.server.security import COOKIE, cookie_of, is_token
+from indexing.server.security import COOKIE, cookie_of, is_token, local_path
 
 router = APIRouter(tags=["session"], responses=PROBLEMS)
 
@@ -26,9 +27,9 @@ def log_in(
     wanted: str | None = request.app.state.token
     if wanted is not None and not is_token(token, wanted):
         if "text/html" in request.headers.get("accept", ""):
-            return RedirectResponse("/login?failed=1", 303)
+            return RedirectResponse(f"/login?failed=1&next={quote(local_path(next), safe='/')}", 303)
         raise ProblemError(401, "this is not the token that the service was started with")
-    answer = RedirectResponse(_local(next), 303, {"Cache-Control": "no-store"})
+    answer = RedirectResponse(local_path(next), 303, {"Cache-Control": "no-store"})
     if wanted is not None:
         secure = request.url.scheme == "https"
         answer.set_cookie(COOKIE, cookie_of(wanted), max_age=_SECONDS, httponly=True, samesite="strict", secure=secure)
@@ -41,14 +42,3 @@ def log_out() -> Response:
     answer = RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
-
-
-def _local(target: str) -> str:
-    r"""Return a path of this service, whatever came.
-
-    Example:
-        >>> _local("/people/3"), _local("//elsewhere"), _local("/\\elsewhere"), _local("https://elsewhere")
-        ('/people/3', '/', '/', '/')
-    """
-    inside = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
-    return target if inside else "/"

@@ -26,6 +26,12 @@ def version() -> str:
     return of("facetrack")
 
 
+@router.get("/revision")
+def get_revision(context: Ctx) -> wire.Revision:
+    """Tell whether anything has changed since: a token that is compared with an earlier one."""
+    return wire.Revision(revision=context.revision())
+
+
 @router.get("/stats")
 def get_stats(context: Ctx) -> wire.Stats:
     """Tell how much is in the database, and how many jobs are in which state."""

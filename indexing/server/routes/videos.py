@@ -11,7 +11,7 @@ from fastapi import Query, Request, Response
 from fastapi.responses import FileResponse
 
 from indexing import wire
-from indexing.server import pictures, received, views
+from indexing.server import pictures, views
 from indexing.server.context import Ctx, answer
 from indexing.server.errors import ProblemError
 from indexing.server.paging import PAGE, Count, Cursor, page
@@ -42,7 +42,7 @@ def get_video(request: Request, context: Ctx, video_id: VideoId) -> Response:
 def delete_video(context: Ctx, video_id: VideoId) -> None:
     """Remove a video with its tracks; the file goes only where it was uploaded."""
     context.video(video_id)
-    with received.discarding(context):
+    with context.uploads.discarding():
         context.store.remove_video(video_id)
 
 

@@ -45,7 +45,8 @@ export function manage() {
     for (const menu of all("details.menu[open]")) { menu.open = false; find("summary", menu).focus(); }
   });
   document.addEventListener("toggle", (event) => {
-    if (event.target.matches?.("details.menu[open]")) find("input:not([type=hidden])", event.target)?.focus();
+    if (!event.target.matches?.("details.menu[open]")) return;
+    (find("input:checked", event.target) ?? find("input:not([type=hidden])", event.target))?.focus();
   }, true);
 }
 

@@ -25,6 +25,9 @@ export function draw(tag, attributes = {}, ...children) {
 
 export const faceOf = (track) => `/api/v1/tracks/${track}/thumbnail.jpg`;
 
+/** How far a job is, in words. */
+export const frames = ({ frames_done, frames_total }) => `${frames_done}${frames_total ? ` of ${frames_total}` : ""} frames`;
+
 export function clock(seconds, digits = 1) {
   const scale = 10 ** digits, total = Math.floor(Math.max(seconds, 0) * scale + 1e-6);
   const minutes = Math.floor(total / (60 * scale)), rest = (total - minutes * 60 * scale) / scale;

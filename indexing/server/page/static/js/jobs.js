@@ -1,6 +1,6 @@
-// Jobs as they go on.
+// Jobs as they go on, and what people say meanwhile.
 
-import { all, find } from "./dom.js";
+import { all, find, frames } from "./dom.js";
 import { refresh } from "./refresh.js";
 
 export function start() {
@@ -10,8 +10,9 @@ export function start() {
     if (!row || row.dataset.state !== job.state) return later();
     const bar = find("progress", row), text = find("[data-job-text]", row);
     if (bar && job.frames_total) { bar.max = job.frames_total; bar.value = job.frames_done; }
-    if (job.state === "running") text.textContent = `${job.frames_done}${job.frames_total ? ` of ${job.frames_total}` : ""} frames`;
+    if (job.state === "running") text.textContent = frames(job);
   });
+  events.addEventListener("people", later);
   addEventListener("pagehide", () => events.close());
 }
 

@@ -1,10 +1,12 @@
 // What every page starts with; what only one page needs is loaded by it.
 
+import * as changes from "./changes.js";
 import * as corrections from "./corrections.js";
 import * as dialogs from "./dialogs.js";
 import { find } from "./dom.js";
 import * as keys from "./keys.js";
 import * as picker from "./picker.js";
+import * as settings from "./settings.js";
 import * as theme from "./theme.js";
 import * as uploads from "./uploads.js";
 
@@ -19,7 +21,7 @@ const PAGES = {
 
 document.body.classList.add("scripting");
 // The list of a field comes first: its Escape closes nothing else.
-for (const part of [picker, theme, dialogs, keys, corrections, uploads]) part.manage();
+for (const part of [picker, theme, dialogs, keys, corrections, settings, uploads, changes]) part.manage();
 
 // A poster whose video is no longer where it was leaves its place dark.
 document.addEventListener("error", ({ target }) => target.matches?.("img[data-fallback]") && target.classList.add("missing"), true);

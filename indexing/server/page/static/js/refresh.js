@@ -19,6 +19,7 @@ export async function refresh() {
   // Who was merged is somebody else now.
   if (answer.redirected) history.replaceState(null, "", answer.url);
   document.title = page.title;
+  document.body.dataset.revision = page.body.dataset.revision ?? "";
   for (const listener of listeners) listener();
   focus();
 }

@@ -1,8 +1,9 @@
 // Files that are chosen or dropped on any page, sent with progress, then followed until they are worked through.
 
 import { read } from "./api.js";
-import { all, find, make } from "./dom.js";
+import { all, find, frames, make } from "./dom.js";
 import { refresh } from "./refresh.js";
+import { chosen } from "./settings.js";
 import { toast } from "./toasts.js";
 
 const AT_ONCE = 2;
@@ -50,6 +51,7 @@ function next() {
 
 function post(item) {
   const { file, bar, state, box, close } = item, call = new XMLHttpRequest(), body = new FormData();
+  body.append("settings", JSON.stringify(chosen()));
   body.append("file", file, file.name);
   sending++;
   call.open("POST", "/api/v1/uploads");
@@ -89,7 +91,7 @@ function follow(item, job, status) {
     const now = JSON.parse(data);
     bar.max = now.frames_total || 1;
     if (now.frames_total) bar.value = now.frames_done; else bar.removeAttribute("value");
-    state.textContent = now.state === "running" ? `${now.frames_done}${now.frames_total ? ` of ${now.frames_total}` : ""} frames` : now.state;
+    state.textContent = now.state === "running" ? frames(now) : now.state;
     if (!["queued", "running"].includes(now.state)) {
       events.close();
       if (now.state === "done") done(item, now, "is in the library"); else fail(item, now.message || now.state);
