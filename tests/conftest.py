@@ -4,16 +4,15 @@ import logging
 import os
 
 import pytest
-from hypothesis import settings
 
 # Idle threads of OpenMP otherwise spin and take the cores from the other workers; it is read when numpy is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import tracker.headless  # noqa: E402, F401
+import tracker.headless  # noqa: F401
 
 # isort: split
-import depth  # noqa: E402, F401
-from service_fixtures import demo, demo_service, drawn, short_clip  # noqa: E402, F401
+import depth  # noqa: F401
+from service_fixtures import demo, demo_service, drawn, short_clip  # noqa: F401
 
 LONGEST = (
     "test_page_browser",
