@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
 from matplotlib.cbook import get_sample_data
 from skimage.data import astronaut
 
+from indexing.processes import environment
 from tracker.models.mediapipe import BlazeFace, FaceMesh
 from tracker.types import Image
 
@@ -103,3 +107,15 @@ def test_models_keep_the_terminal_quiet(capfd: pytest.CaptureFixture[str], colli
     BlazeFace().detect(collins)
     FaceMesh().landmarks(collins, COLLINS)
     assert capfd.readouterr() == ("", "")
+
+
+def test_pyplot_is_left_to_those_who_draw() -> None:
+    code = """if True:
+        import sys
+        from tracker.models import mediapipe
+        drawing = mediapipe._solutions().drawing_utils
+        assert "matplotlib.pyplot" not in sys.modules
+        import matplotlib.pyplot as plt
+        assert drawing.plt.figure is plt.figure
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment())

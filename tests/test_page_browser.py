@@ -179,7 +179,7 @@ def test_a_clip_is_uploaded_watched_and_found(visit: Open, short_clip: Path, tmp
         # It is held in the middle, for the page to show it however fast it is.
         queue, (worker,) = JobQueue(store), workers.pids
         while not any(job.frames_total for job in queue.jobs()):
-            page.wait_for_timeout(10)
+            page.wait_for_timeout(50)
         os.kill(worker, signal.SIGSTOP)
         expect(page.locator(".upload")).to_contain_text(re.compile(r"\d+ of \d+ frames"))
         there.keep("upload")

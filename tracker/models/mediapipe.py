@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
+import sys
 import threading
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +21,7 @@ from tracker.types import Detections, Float32, Image
 MESH_POINTS = 478
 _MESH_SIDE = 256
 _QUIET = threading.Lock()
+_PYPLOT = "matplotlib.pyplot"
 
 
 @contextlib.contextmanager
@@ -37,9 +41,30 @@ def _quiet() -> Iterator[None]:
 def _solutions() -> Any:
     os.environ.setdefault("GLOG_minloglevel", "3")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import mediapipe
+    with _pyplot_later():
+        import mediapipe
 
     return mediapipe.solutions
+
+
+class _Later(types.ModuleType):
+    """Stands for pyplot until somebody draws with it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(_PYPLOT), name)
+
+
+@contextlib.contextmanager
+def _pyplot_later() -> Iterator[None]:
+    """Have MediaPipe import no pyplot: that is two thirds of its start, for a function that nobody here calls."""
+    if _PYPLOT in sys.modules:
+        yield
+        return
+    sys.modules[_PYPLOT] = _Later(_PYPLOT)
+    try:
+        yield
+    finally:
+        del sys.modules[_PYPLOT]
 
 
 def _rgb(image: Image) -> Image:
