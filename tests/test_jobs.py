@@ -472,4 +472,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueueInAnyOrder = QueueMachine.TestCase
-TestQueueInAnyOrder.settings = bounded(20, 25)
+TestQueueInAnyOrder.settings = bounded(12, 25)

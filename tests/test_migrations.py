@@ -358,3 +358,11 @@ def test_several_processes_may_make_the_same_database_at_once(tmp_path: Path) ->
     assert [process.wait(120) for process in several] == [0] * 4
     with Store(tmp_path / "a.db", must_exist=True) as store:
         assert [store.get_meta(f"key {n}") for n in range(4)] == [1] * 4
+
+
+def test_no_two_new_databases_have_the_same_revision(tmp_path: Path) -> None:
+    told = set()
+    for name in ("a.db", "b.db"):
+        Store(tmp_path / name).close()
+        told.update(read_sql(tmp_path / name, "SELECT value FROM meta WHERE key LIKE '%revision'"))
+    assert len(told) == 4

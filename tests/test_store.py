@@ -1027,4 +1027,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreInAnyOrder = StoreMachine.TestCase
-TestStoreInAnyOrder.settings = bounded(15, 12)
+TestStoreInAnyOrder.settings = bounded(10, 12)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
@@ -21,6 +22,30 @@ APPLICATION_ID = 0x66747262
 
 def upgrade(connection: Connection, revision: str = HEAD) -> None:
     """Bring the database of ``connection`` up to ``revision``, inside the transaction that is open on it."""
+    blank = not connection.exec_driver_sql("SELECT COUNT(*) FROM sqlite_master").scalar()
+    if blank and revision == HEAD:
+        for statement, parameters in _written():
+            connection.exec_driver_sql(statement, parameters)
+    else:
+        _take_steps(connection, revision)
+
+
+@cache
+def _written() -> tuple[tuple[str, Any], ...]:
+    """Return the SQL of all steps on a blank database: Alembic takes long to write it, and each time it is the same."""
+    from sqlalchemy import create_engine, event
+
+    engine, written = create_engine("sqlite://"), list[tuple[str, Any]]()
+    event.listen(
+        engine, "before_cursor_execute", lambda _, __, statement, values, *___: written.append((statement, values))
+    )
+    with engine.begin() as connection:
+        _take_steps(connection, HEAD)
+    engine.dispose()
+    return tuple(written)
+
+
+def _take_steps(connection: Connection, revision: str) -> None:
     # Alembic takes a third of a second to import, and a database that is up to date needs none of it.
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
