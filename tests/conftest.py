@@ -2,11 +2,15 @@
 
 import logging
 import os
+import sys
 
 import pytest
 
 # Idle threads of OpenMP otherwise spin and take the cores from the other workers; it is read when numpy is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Images of containers set it, and each of a hundred processes would compile all of our modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 import tracker.headless  # noqa: F401
 
