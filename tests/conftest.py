@@ -8,15 +8,16 @@ import pytest
 
 # Idle threads of OpenMP otherwise spin and take the cores from the other workers; it is read when numpy is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-# Images of containers set it, and each of a hundred processes would compile all of our modules again.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
 
 import tracker.headless  # noqa: F401
 
 # isort: split
 import depth  # noqa: F401
 from service_fixtures import demo, demo_service, drawn, short_clip  # noqa: F401
+
+# Images of containers set it, and each of a hundred processes would compile all of our modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 LONGEST = (
     "test_page_browser",
