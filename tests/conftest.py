@@ -1,13 +1,43 @@
 """What all tests need: OpenCV imported the way that works on a bare server, before a test file imports it itself."""
 
 import logging
+import os
+import sys
 
 import pytest
+
+# Idle threads of OpenMP otherwise spin and take the cores from the other workers; it is read when numpy is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import tracker.headless  # noqa: F401
 
 # isort: split
-from service_fixtures import demo, demo_service, short_clip  # noqa: F401
+import depth  # noqa: F401
+from service_fixtures import demo, demo_service, drawn, short_clip  # noqa: F401
+
+# Images of containers set it, and each of a hundred processes would compile all of our modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+LONGEST = (
+    "test_page_browser",
+    "test_worker",
+    "test_cli",
+    "test_notebooks",
+    "test_client",
+    "test_live",
+    "test_gallery",
+    "test_readme_service",
+    "test_server_schema",
+    "test_server",
+    "test_hard_cases",
+    "test_store",
+)
+"""Files that take longest: begun first, so that no worker is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(autouse=True)

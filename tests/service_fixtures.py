@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -11,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from indexing.demo import make_demo_clip
+from indexing.demo import Truth, make_demo_clip
 from indexing.pipeline import process
 from indexing.server import create_app
 from indexing.server.run import config
@@ -33,6 +35,42 @@ SHORT = 2.4
 
 START = 20.0
 """Seconds in which a service has to begin to answer."""
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder of the whole test run, filled by the first worker that asks for it; the others wait."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with folder.with_suffix(".lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not lock.seek(0, os.SEEK_END):
+            folder.mkdir()
+            make(folder)
+            lock.write("made")
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The demo clip, its truth, and how many frames were told while it was made."""
+
+    clip: Path
+    truth: Truth
+    told: int
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    """Two people in a clip of twelve seconds, with expressions."""
+
+    def make(folder: Path) -> None:
+        told: list[int] = []
+        truth = make_demo_clip(folder / "demo.mp4", progress=told.append)
+        assert list(folder.iterdir()) == [folder / "demo.mp4"]
+        (folder / "truth.pickle").write_bytes(pickle.dumps((truth, sum(told))))
+
+    folder = once(tmp_path_factory, "drawn", make)
+    return Drawn(folder / "demo.mp4", *pickle.loads((folder / "truth.pickle").read_bytes()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +86,21 @@ class Demo:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """Two people in a clip of twelve seconds, with expressions."""
-    folder = tmp_path_factory.mktemp("service")
-    clip, database = folder / "demo.mp4", folder / "demo.db"
-    make_demo_clip(clip)
-    with Store(database) as store:
-        process([clip], store, preset="fast", emotion_fps=2.0)
-    return Demo(clip, database)
+def demo(drawn: Drawn, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The clip, analysed."""
+
+    def make(folder: Path) -> None:
+        with Store(folder / "demo.db") as store:
+            process([drawn.clip], store, preset="fast", emotion_fps=2.0)
+
+    return Demo(drawn.clip, once(tmp_path_factory, "analysed", make) / "demo.db")
 
 
 @pytest.fixture(scope="session")
-def short_clip(demo: Demo) -> Path:
+def short_clip(drawn: Drawn, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first seconds of the clip, in which two people come into the picture."""
-    path = demo.clip.with_name("short.mp4")
-    with av.open(str(demo.clip)) as source, av.open(str(path), "w") as target:
+    path = tmp_path_factory.mktemp("short") / "short.mp4"
+    with av.open(str(drawn.clip)) as source, av.open(str(path), "w") as target:
         stream = source.streams.video[0]
         copied = target.add_stream_from_template(stream)
         for packet in source.demux(stream):

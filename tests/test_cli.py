@@ -17,11 +17,13 @@ import pytest
 import skimage.data
 from fakes import make_result
 from matplotlib.cbook import get_sample_data
+from service_fixtures import Drawn
 from typer.testing import CliRunner, Result
 
 from indexing import Store, console
 from indexing.cli import app
 from indexing.colors import color
+from indexing.demo import write_truth
 from tracker.errors import FacetrackError
 from tracker.video import open_video
 
@@ -59,7 +61,9 @@ def facetrack(*arguments: str | Path, ends: int = 0) -> Result:
 
 
 def in_a_process(*arguments: str | Path) -> subprocess.Popen[str]:
-    code = "import sys; from indexing.cli import main; sys.argv[0] = 'facetrack'; main()"
+    # A suite that runs in the background of a shell ignores SIGINT, and its children would, too.
+    told = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{told}; from indexing.cli import main; sys.argv[0] = 'facetrack'; main()"
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
@@ -361,7 +365,7 @@ def test_an_evaluation_of_two_people_has_perfect_figures(tmp_path: Path) -> None
 # ---- demo
 
 
-def test_the_demo_finds_its_two_people_and_spares_other_databases(tmp_path: Path) -> None:
+def test_the_demo_finds_its_two_people_and_spares_other_databases(drawn: Drawn, tmp_path: Path) -> None:
     shown = json.loads(facetrack("demo", "--out", tmp_path / "demo", "--json").stdout)
     assert all(Path(path).stat().st_size for path in shown["files"])
     assert {"demo.mp4", "demo.db", "annotated.mp4", "timeline.png"} <= {Path(path).name for path in shown["files"]}
@@ -372,6 +376,9 @@ def test_the_demo_finds_its_two_people_and_spares_other_databases(tmp_path: Path
     assert shown["score"]["recall"] > 0.9
     assert shown["score"]["precision"] > 0.95
     assert shown["score"]["idf1"] > 0.9
+    # Its truth is the same each time.
+    write_truth(drawn.truth, tmp_path / "truth.csv")
+    assert (tmp_path / "demo" / "truth.csv").read_bytes() == (tmp_path / "truth.csv").read_bytes()
 
 
 # ---- console

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from service_fixtures import Drawn
 
 from indexing.demo import COLLINS, COLUMNS, HEIGHT, HOPPER, WIDTH, Truth, make_demo_clip, score, write_truth
 from indexing.types import TrackRecord
@@ -20,9 +21,8 @@ from tracker.video import open_video
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
-    path = tmp_path_factory.mktemp("demo") / "demo.mp4"
-    return path, make_demo_clip(path)
+def clip(drawn: Drawn) -> tuple[Path, Truth]:
+    return drawn.clip, drawn.truth
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,6 @@ def test_clip_is_what_its_truth_says(clip: tuple[Path, Truth]) -> None:
         assert (video.info.width, video.info.height) == (WIDTH, HEIGHT)
     assert len(times) == truth.frame_count
     assert times == pytest.approx(np.arange(len(times)) / 25)
-    assert list(path.parent.iterdir()) == [path]
 
 
 def test_people_cross_leave_and_come_back(clip: tuple[Path, Truth]) -> None:
@@ -71,12 +70,8 @@ def test_boxes_lie_in_the_picture(clip: tuple[Path, Truth]) -> None:
     assert sizes.max() > 1.8 * sizes.min()
 
 
-def test_truth_is_the_same_each_time(clip: tuple[Path, Truth], tmp_path: Path) -> None:
-    write_truth(clip[1], tmp_path / "first.csv")
-    calls: list[int] = []
-    write_truth(make_demo_clip(tmp_path / "again.mp4", progress=calls.append), tmp_path / "second.csv")
-    assert (tmp_path / "first.csv").read_bytes() == (tmp_path / "second.csv").read_bytes()
-    assert calls == [1] * clip[1].frame_count
+def test_every_frame_is_told_while_it_is_made(drawn: Drawn) -> None:
+    assert drawn.told == drawn.truth.frame_count
 
 
 def test_truth_as_csv_tells_every_frame(clip: tuple[Path, Truth], tmp_path: Path) -> None:

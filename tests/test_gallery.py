@@ -15,8 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from depth import bounded
 from fakes import MiddleDetector, ShadeEmbedder, make_result, portrait
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from matplotlib.cbook import get_sample_data
@@ -927,4 +927,4 @@ class GalleryMachine(RuleBasedStateMachine):
 
 
 TestGalleryInAnyOrder = GalleryMachine.TestCase
-TestGalleryInAnyOrder.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
+TestGalleryInAnyOrder.settings = bounded(8, 15)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from depth import bounded
 from fakes import make_result
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -472,4 +472,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueueInAnyOrder = QueueMachine.TestCase
-TestQueueInAnyOrder.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+TestQueueInAnyOrder.settings = bounded(12, 25)

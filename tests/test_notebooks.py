@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from service_fixtures import Drawn
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("notebooks")
+def folder(drawn: Drawn, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first ones find the clip; the last one makes it itself."""
+    made = tmp_path_factory.mktemp("notebooks")
+    shutil.copy(drawn.clip, made)
+    return made
 
 
 def test_there_are_notebooks() -> None:

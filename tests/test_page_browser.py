@@ -1,6 +1,6 @@
 """The pages in a real browser: what somebody does who looks after a library, by mouse, by keys and without a script.
 
-Screenshots are kept in the folder that the environment names as FACETRACK_ARTEFACTS, else beside the test's files.
+Screenshots are kept where the environment names a folder for them as FACETRACK_ARTEFACTS.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from fastapi import FastAPI
 from PIL import Image
 from service_fixtures import Demo, live
 
+from indexing.jobs import JobQueue
 from indexing.pipeline import identify
 from indexing.server import create_app
 from indexing.store import Store
@@ -70,7 +72,6 @@ class Visit:
 
     page: Page
     address: str
-    folder: Path
     wrong: list[str] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
 
@@ -81,10 +82,11 @@ class Visit:
         return self.page
 
     def keep(self, name: str) -> None:
-        """Keep a screenshot."""
-        folder = Path(os.environ.get("FACETRACK_ARTEFACTS") or self.folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=folder / f"{name}.png", full_page=True)
+        """Keep a screenshot, where somebody wants one."""
+        if wanted := os.environ.get("FACETRACK_ARTEFACTS"):
+            folder = Path(wanted)
+            folder.mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=folder / f"{name}.png", full_page=True)
 
     def toast(self) -> str:
         """Return the newest message."""
@@ -96,7 +98,7 @@ Open = Callable[..., Visit]
 
 
 @pytest.fixture
-def visit(browser: Browser, tmp_path: Path) -> Iterator[Open]:
+def visit(browser: Browser) -> Iterator[Open]:
     """Run a service and look at it; fails where a page complains, or asks anybody else for anything."""
     opened: list[Visit] = []
     with ExitStack() as stack:
@@ -112,7 +114,7 @@ def visit(browser: Browser, tmp_path: Path) -> Iterator[Open]:
             )
             stack.callback(context.close)
             context.set_default_timeout(PATIENCE)
-            there = Visit(context.new_page(), address, tmp_path)
+            there = Visit(context.new_page(), address)
             there.page.on("console", lambda told: told.type in ("error", "warning") and there.wrong.append(told.text))
             there.page.on("pageerror", lambda error: there.wrong.append(str(error)))
             there.page.on("request", lambda sent: _check_inside(there, sent.url))
@@ -169,17 +171,23 @@ def now(page: Page) -> float:
 # ---- a first video
 
 
-def test_a_clip_is_uploaded_watched_and_found(visit: Open, demo: Demo, tmp_path: Path) -> None:
+def test_a_clip_is_uploaded_watched_and_found(visit: Open, short_clip: Path, tmp_path: Path) -> None:
     database = tmp_path / "new.db"
     there = visit(create_app(database, uploads=tmp_path / "uploads"))
     page = there.go("/")
     expect(page.get_by_text("Whom will you find?")).to_be_visible()
     there.keep("library-empty")
-    with Workers(database, poll=0.1):
-        page.set_input_files("[data-upload] input", demo.clip)
-        expect(page.locator(".upload")).to_contain_text(demo.clip.name)
-        expect(page.locator(".upload")).to_contain_text(re.compile(r"\d+ of \d+ frames"), timeout=LONG)
+    with Workers(database, poll=0.1) as workers, Store(database) as store:
+        page.set_input_files("[data-upload] input", short_clip)
+        expect(page.locator(".upload")).to_contain_text(short_clip.name)
+        # It is held in the middle, for the page to show it however fast it is.
+        queue, (worker,) = JobQueue(store), workers.pids
+        while not any(job.frames_total for job in queue.jobs()):
+            page.wait_for_timeout(50)
+        os.kill(worker, signal.SIGSTOP)
+        expect(page.locator(".upload")).to_contain_text(re.compile(r"\d+ of \d+ frames"))
         there.keep("upload")
+        os.kill(worker, signal.SIGCONT)
         page.get_by_role("button", name="Open").click(timeout=LONG)
     page.wait_for_url("**/videos/1")
     expect(page.locator("[data-lane]")).to_have_count(2)
@@ -188,7 +196,7 @@ def test_a_clip_is_uploaded_watched_and_found(visit: Open, demo: Demo, tmp_path:
     there.keep("activity")
     # The same file again is known.
     page = there.go("/")
-    page.set_input_files("[data-upload] input", demo.clip)
+    page.set_input_files("[data-upload] input", short_clip)
     expect(page.locator(".toast")).to_contain_text("already")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from depth import bounded
 from fakes import make_result, person_vector
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -1026,4 +1027,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreInAnyOrder = StoreMachine.TestCase
-TestStoreInAnyOrder.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+TestStoreInAnyOrder.settings = bounded(10, 12)
