@@ -236,7 +236,7 @@ def make_demo_clip(path: Path, *, progress: Callable[[int], None] | None = None)
 
     faces: list[list[_Face]] = []
     with replacing(path) as beside, av.open(f"file:{beside}", "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "veryfast"})
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.time_base = Fraction(1, FPS)
         for image, seen in _frames():
