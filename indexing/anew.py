@@ -19,16 +19,13 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel
 
 from indexing import wire
-from indexing.processes import command, environment
+from indexing.processes import REFUSED, command, environment
 from tracker.errors import FacetrackError
 
 Result = TypeVar("Result", bound=BaseModel)
 
 _MODULE = "indexing.anew"
 """This one, also where it is run as a program."""
-
-_REFUSED = 65
-"""Exit code of a process that says what is wrong."""
 
 _BUSY = 75
 """Exit code of one that may do better later: the database is locked for long, or the disk is full."""
@@ -76,8 +73,8 @@ def _apart(
     )
     if done.returncode == 0:
         return result.model_validate_json(done.stdout)
-    if done.returncode in (_REFUSED, _BUSY):
-        raise {_REFUSED: FacetrackError, _BUSY: BusyError}[done.returncode](done.stdout.decode())
+    if done.returncode in (REFUSED, _BUSY):
+        raise {REFUSED: FacetrackError, _BUSY: BusyError}[done.returncode](done.stdout.decode())
     # What it printed may hold names, which the log does not.
     logger.error("the process to %s ended with %d", what, done.returncode)
     raise BusyError(f"the process to {what} ended with {done.returncode}; there may be too little memory: try again")
@@ -125,7 +122,7 @@ def _main(what: str, db: str, parent: int, options: Mapping[str, Any]) -> int:
     try:
         answer, code = _WORK[what](Path(db), **options).model_dump_json(), 0
     except FacetrackError as error:
-        answer, code = str(error), _BUSY if isinstance(error.__cause__, DatabaseError) else _REFUSED
+        answer, code = str(error), _BUSY if isinstance(error.__cause__, DatabaseError) else REFUSED
     sys.stdout.buffer.write(answer.encode("utf-8", "replace"))
     return code
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexing.processes import MIB, address_space, command, environment, limit
+from indexing.processes import MIB, REFUSED, address_space, command, environment, limit
 from tracker.errors import MediaError
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ READ_RATE = 20 * MIB
 
 _MODULE = "indexing.decoding"
 """This one, also where it is run as a program."""
-
-_REFUSED = 65
-"""Exit code of a process that says why it does not take the file."""
 
 _CHANNELS = 3
 
@@ -179,7 +176,7 @@ def _apart(what: str, path: Path, limits: DecodingLimits, **more: Any) -> bytes:
         )
     except subprocess.TimeoutExpired as error:
         raise MediaError(told) from error
-    if done.returncode == _REFUSED:
+    if done.returncode == REFUSED:
         raise MediaError(done.stdout.decode("utf-8", "surrogateescape").replace(order["path"], str(path)))
     if done.returncode or not done.stdout:
         logger.warning("%s: decoding it ended with %d: %s", path, done.returncode, done.stderr[-500:])
@@ -232,10 +229,10 @@ def _main(what: str, path: str, limits: Mapping[str, Any], **more: Any) -> int:
     try:
         answer, code = _WORK[what](Path(path), allowed, **more), 0
     except MediaError as error:
-        answer, code = _bytes(str(error)), _REFUSED
+        answer, code = _bytes(str(error)), REFUSED
     except MemoryError:
         needed = f"{path}: it needs more than {allowed.memory // MIB} MiB to be decoded; scale it down"
-        answer, code = _bytes(needed), _REFUSED
+        answer, code = _bytes(needed), REFUSED
     sys.stdout.buffer.write(answer)
     return code
 

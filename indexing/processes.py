@@ -15,6 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+REFUSED = 65
+"""Exit code of a process that says what is wrong with what it was given."""
+
 MIB = 2**20
 
 _START = 19
