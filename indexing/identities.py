@@ -18,8 +18,9 @@ from tracker.types import Float32, Float64
 
 Int64 = NDArray[np.int64]
 
-QUALITY_FLOOR = 0.02
-"""Quality (`tracker.align.quality`) below which a track waits for the others to be clustered: profile or blur."""
+QUALITY_FLOOR = 0.1
+"""Quality below which a track waits for the others to be clustered: its views tell its person from strangers by less
+than half of what clear ones do (`benchmarks/quality.py`)."""
 
 SAME_SHOT_FAR = 1e-4
 """Two tracks of one shot that the tracker did not join are one person only where so few strangers are as alike.

@@ -156,13 +156,48 @@ def test_quality_stays_in_its_range(score: float, size: float, sharpness: float,
     assert 0 < align.quality(score=score, size=size, sharpness=sharpness, frontality=frontality) <= 1
 
 
-def test_quality_prefers_the_larger_sharper_view(picture: Image) -> None:
-    crop = align.align(picture, FACE, ARCFACE_TEMPLATE)
-    box = np.float32([180, 60, 271, 178])
-    good = align.crop_quality(crop, box=box, score=0.9, landmarks=FACE)
-    assert 0.5 < good < align.crop_quality(crop, box=box, score=1.0, landmarks=FACE)
-    assert good > align.crop_quality(crop, box=box / 3, score=0.9, landmarks=FACE / 3)
-    assert good > align.crop_quality(cv2.GaussianBlur(crop, (0, 0), 3), box=box, score=0.9, landmarks=FACE)
+def test_quality_grows_with_each_factor_and_no_poor_one_decides_alone() -> None:
+    poor = {"score": 0.5, "size": 30.0, "sharpness": 0.2, "frontality": 0.3}
+    good = {"score": 0.9, "size": 90.0, "sharpness": 0.8, "frontality": 1.0}
+    for name, value in good.items():
+        assert align.quality(**{**poor, name: value}) > align.quality(**poor)
+    assert align.quality(**{**good, "frontality": 0.0}) > align.quality(**good) / 3
+
+
+def _mesh(five: Float32) -> Float32:
+    mesh = np.full((478, 2), np.nan, np.float32)
+    mesh[[33, 133]] = five[0] + np.float32([[-9, 0], [9, 0]])
+    mesh[[362, 263]] = five[1] + np.float32([[-9, 0], [9, 0]])
+    mesh[[1, 61, 291]] = five[2:]
+    return mesh
+
+
+@given(similarities, st.floats(0, 60), st.floats(0, 6.28))
+def test_agreement_tells_how_far_mesh_and_landmarks_lie_apart_at_any_scale(
+    matrix: Float64, distance: float, direction: float
+) -> None:
+    shift = np.float32([distance * np.cos(direction), distance * np.sin(direction)])
+    moved, mesh = align.transform(FACE + shift, matrix), _mesh(align.transform(FACE, matrix))
+    assert align.agreement(moved, mesh) == pytest.approx(align.agreement(FACE + shift, _mesh(FACE)), abs=1e-2)
+    size = np.sqrt(np.square(FACE - FACE.mean(axis=0)).sum() / 5)
+    assert align.agreement(FACE + shift, _mesh(FACE)) == pytest.approx(
+        1 / (1 + distance / size / align.APART), abs=1e-3
+    )
+
+
+def test_a_face_that_the_border_cuts_is_trusted_less(picture: Image) -> None:
+    whole = align.trust(picture, FACE, ARCFACE_TEMPLATE, mesh=_mesh(FACE))
+    assert whole == pytest.approx(1)
+    left, top = int(FACE[2, 0]), int(FACE[:, 1].min()) - 60
+    half = FACE - np.float32([left, top])
+    cut = align.trust(picture[top:, left:], half, ARCFACE_TEMPLATE, mesh=_mesh(half))
+    assert cut == pytest.approx(0.5**0.25, abs=0.03)
+
+
+def test_a_face_without_a_mesh_is_trusted_least(picture: Image) -> None:
+    assert align.trust(picture, FACE, ARCFACE_TEMPLATE, mesh=None) == align.NO_MESH
+    apart = align.trust(picture, FACE, ARCFACE_TEMPLATE, mesh=_mesh(FACE + 12))
+    assert align.NO_MESH < apart < 0.8
 
 
 def test_box_landmarks_resemble_a_detectors() -> None:

@@ -19,6 +19,15 @@ SHARPNESS_SCALE = 60.0
 FLOOR = 0.05
 """Least value of a factor of `quality`: a poor view weighs little, yet more than nothing."""
 
+APART = 0.3
+"""Mean distance of landmarks and mesh at which a view counts half, over the root mean square distance of the five
+points from their middle."""
+
+NO_MESH = 0.25
+"""What a view counts where the mesh finds no face: so many times less do such ones part their person from strangers
+(see `benchmarks/quality.py`)."""
+
+_FIVE_OF_MESH = ((33, 133), (362, 263), (1,), (61,), (291,))
 _SHARPNESS_SIDE = 112
 _NOSE_DROP = 0.5  # where the nose tip lies between the eyes (0) and the mouth (1) of a frontal face
 _REFERENCE_DEVIATION = 50.0
@@ -178,10 +187,11 @@ def sharpness(crop: Image) -> float:
 
 
 def quality(*, score: float, size: float, sharpness: float, frontality: float) -> float:
-    """Return how well a view serves recognition, in [0, 1].
+    """Return how well a view serves recognition, in [0, 1], as far as it can be told before it is aligned.
 
-    The product of four factors, each in [`FLOOR`, 1]: the detector's score, the size (linear up to `FULL_SIZE`), the
-    sharpness and the frontality.
+    The detector's score times the fourth root of size (linear up to `FULL_SIZE`), sharpness and frontality, each factor
+    in [`FLOOR`, 1]; see `trust` for the rest. The root is what measuring gave: of two views of a person the worse one
+    still says much (`benchmarks/quality.py`).
 
     Args:
         score: Detector score in [0, 1].
@@ -190,22 +200,43 @@ def quality(*, score: float, size: float, sharpness: float, frontality: float) -
         frontality: See `frontality`.
 
     Example:
-        >>> [quality(score=1, size=size, sharpness=1, frontality=1) for size in (45, 90, 200)]
-        [0.5, 1.0, 1.0]
+        >>> [round(quality(score=1, size=size, sharpness=1, frontality=1), 3) for size in (45, 90, 200)]
+        [0.841, 1.0, 1.0]
     """
     factors = np.nan_to_num(np.array([score, size / FULL_SIZE, sharpness, frontality], np.float64))
-    return float(np.prod(np.clip(factors, FLOOR, 1.0)))
+    factors = np.clip(factors, FLOOR, 1.0)
+    return float(factors[0]) * math.pow(np.prod(factors[1:]), 0.25)
 
 
-def crop_quality(crop: Image, *, box: Float32, score: float, landmarks: Float32) -> float:
-    """Return `quality` of an aligned crop.
+def trust(image: Image, landmarks: Float32, template: Template, *, mesh: Float32 | None) -> float:
+    """Return what the alignment of a face adds to its `quality`, a factor in (0, 1].
+
+    The fourth root of the share of the crop that lies inside of the picture, times the agreement of the two kinds of
+    landmarks: where they lie apart, or the mesh finds no face, one of them is wrong, and the crop with it.
 
     Args:
-        crop: The aligned crop, ``(H, W, 3)`` uint8 BGR.
-        box: ``(4,)`` float32 xyxy of the face in the source image, whose size counts (the crop's own does not).
-        score: Detector score in [0, 1].
-        landmarks: ``(5, 2)`` float32 pixels of the source image.
+        image: As for `align`.
+        landmarks: As for `align`, finite.
+        template: As for `align`.
+        mesh: ``(478, 2 or 3)`` Face Mesh points in pixels; None: there is no face for it.
     """
-    extent = np.maximum(np.asarray(box[2:]) - np.asarray(box[:2]), 0)
-    size = math.sqrt(float(extent[0] * extent[1]))
-    return quality(score=score, size=size, sharpness=sharpness(crop), frontality=frontality(landmarks))
+    inside = warp(np.full_like(image, 255), alignment(landmarks, template, mesh=mesh), template.size)
+    shown = math.pow(max(float(inside.mean()) / 255, FLOOR), 0.25)
+    return shown * (NO_MESH if mesh is None else agreement(landmarks, mesh))
+
+
+def agreement(landmarks: Float32, mesh: Float32) -> float:
+    """Return how well five landmarks and a mesh of the same face agree, in (0, 1].
+
+    It is one half where they lie `APART` times the size of the face from each other, in the mean.
+
+    Args:
+        landmarks: ``(5, 2)`` float32 pixels, see `tracker.types.LANDMARKS`.
+        mesh: ``(478, 2 or 3)`` Face Mesh points in the same pixels.
+    """
+    points = np.asarray(mesh, np.float64)[:, :2]
+    ours = np.stack([points[list(indices)].mean(axis=0) for indices in _FIVE_OF_MESH])
+    theirs = np.asarray(landmarks, np.float64)
+    size = math.sqrt(sum(float(np.square(five - five.mean(axis=0)).sum()) for five in (ours, theirs)) / 10)
+    distance = float(np.linalg.norm(ours - theirs, axis=1).mean())
+    return 1 / (1 + distance / (APART * max(size, 1e-6)))

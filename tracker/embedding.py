@@ -27,7 +27,8 @@ class Models:
 
     Attributes:
         detector: Finds the faces.
-        landmarks: Refines the alignment of what is embedded; None: the detector's landmarks alone.
+        landmarks: Refines the alignment of what is embedded, and tells how far it can be trusted; None: the detector's
+            landmarks alone, trusted.
         embedder: Turns faces into vectors.
         emotion: Tells expressions; None: they are not sampled.
     """
@@ -52,8 +53,7 @@ def load_models(
     """
     vectors = models.load("embedder", embedder, models_dir=models_dir)
     feelings = None if emotion is None else models.load("emotion", emotion, models_dir=models_dir)
-    needs_mesh = feelings is not None or bool(vectors.template.mesh_indices)
-    mesh = models.load("landmarks", "facemesh", models_dir=models_dir) if needs_mesh else None
+    mesh = models.load("landmarks", "facemesh", models_dir=models_dir)
     return Models(models.load("detector", detector, models_dir=models_dir), mesh, vectors, feelings)
 
 
@@ -63,7 +63,7 @@ class View:
 
     Attributes:
         frame: Index of its frame.
-        quality: See `tracker.align.quality`.
+        quality: `tracker.align.quality` times `tracker.align.trust`.
         embedding: ``(D,)`` float32, see `tracker.protocols.Embedder`.
         thumbnail: ``(H, W, 3)`` uint8 BGR, at most `THUMBNAIL_SIDE` a side.
     """
@@ -78,15 +78,22 @@ def embed(loaded: Models, candidates: Sequence[Candidate], *, clock: Clock | Non
     """Return the candidates, embedded."""
     clock = clock or Clock()
     with clock("landmarks and alignment"):
-        crops = [_crop(loaded, candidate) for candidate in candidates]
+        aligned = [_aligned(loaded, candidate) for candidate in candidates]
     with clock("embed"):
-        vectors = loaded.embedder.embed(crops)
-    return [View(c.frame, c.quality, v, _thumbnail(c)) for c, v in zip(candidates, vectors, strict=True)]
+        vectors = loaded.embedder.embed([crop for crop, _ in aligned])
+    return [
+        View(c.frame, c.quality * trust, vector, _thumbnail(c))
+        for c, (_, trust), vector in zip(candidates, aligned, vectors, strict=True)
+    ]
 
 
-def _crop(loaded: Models, candidate: Candidate) -> Image:
-    mesh = None if loaded.landmarks is None else loaded.landmarks.landmarks(candidate.patch, candidate.box)
-    return align.align(candidate.patch, candidate.landmarks, loaded.embedder.template, mesh=mesh)
+def _aligned(loaded: Models, candidate: Candidate) -> tuple[Image, float]:
+    """Return the crop for the embedder and how far its alignment can be trusted."""
+    face = candidate.patch, candidate.landmarks, loaded.embedder.template
+    if loaded.landmarks is None:
+        return align.align(*face), 1.0
+    mesh = loaded.landmarks.landmarks(candidate.patch, candidate.box)
+    return align.align(*face, mesh=mesh), align.trust(*face, mesh=mesh)
 
 
 def _thumbnail(candidate: Candidate) -> Image:

@@ -21,7 +21,7 @@ from tracker.types import Float32, Frame, Image, TrackingResult, VideoInfo
 GLANCE_AGAIN = 0.5
 """Seconds from one early look at a face to the next, as long as no keyframe of it is chosen."""
 
-GLANCE_BETTER = 1.3
+GLANCE_BETTER = 1.1
 """An early look is taken again only at a view so many times as good."""
 
 MOST_GLANCES = 3
@@ -153,7 +153,8 @@ class LiveTracker:
             if candidate is None or self._run.views(tracklet.number) or len(due) == MOST_GLANCES:
                 continue
             late = last is None or self._times[frame] - self._times[last.frame] >= GLANCE_AGAIN
-            if late and (last is None or candidate.quality > GLANCE_BETTER * last.quality):
+            newer = last is None or candidate.frame > last.frame
+            if late and newer and (last is None or candidate.quality > GLANCE_BETTER * last.quality):
                 due.append((tracklet.number, candidate))
         views = embed(self._models, [candidate for _, candidate in due]) if due else []
         self._glances.update({number: view for (number, _), view in zip(due, views, strict=True)})

@@ -113,7 +113,7 @@ def _sampler(loaded: Models, options: TrackingOptions, clock: Clock, pool: Threa
 def embed_keyframes(
     loaded: Models, video: Video, tracks: Sequence[Track], *, advance: Callable[[int], None] | None = None
 ) -> list[Keyframes]:
-    """Return the keyframes of tracks, embedded anew: the same frames of the same video through another embedder."""
+    """Return the keyframes of tracks, embedded anew: same frames and qualities, another embedder."""
     wanted: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for position, track in enumerate(tracks):
         for frame, quality in zip(track.keyframes.frames, track.keyframes.qualities, strict=True):
@@ -122,8 +122,8 @@ def embed_keyframes(
     for frame in video:
         owners = wanted.get(frame.index, [])
         candidates = [_candidate(frame, tracks[position], quality) for position, quality in owners]
-        for (position, _), view in zip(owners, embed(loaded, candidates), strict=True):
-            views[position].append(view)
+        for (position, quality), view in zip(owners, embed(loaded, candidates), strict=True):
+            views[position].append(replace(view, quality=quality))
         if advance:
             advance(1)
     return [to_keyframes(views[position]) for position in range(len(tracks))]

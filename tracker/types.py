@@ -165,7 +165,7 @@ class Keyframes:
 
     Attributes:
         frames: ``(K,)`` int32 frame indices, rising.
-        qualities: ``(K,)`` float32 in [0, 1], see `tracker.align.quality`.
+        qualities: ``(K,)`` float32 in [0, 1], `tracker.align.quality` times `tracker.align.trust`.
         embeddings: ``(K, D)`` float32 rows, see `tracker.protocols.Embedder`.
     """
 
