@@ -28,7 +28,7 @@ NO_MESH = 0.25
 (see `benchmarks/quality.py`)."""
 
 _FIVE_OF_MESH = ((33, 133), (362, 263), (1,), (61,), (291,))
-_SHARPNESS_SIDE = 112
+_SHARPNESS_SIDE = 56
 _NOSE_DROP = 0.5  # where the nose tip lies between the eyes (0) and the mouth (1) of a frontal face
 _REFERENCE_DEVIATION = 50.0
 
@@ -177,10 +177,13 @@ def sharpness(crop: Image) -> float:
     """
     if not crop.size:
         return 0.0
-    side = (_SHARPNESS_SIDE, _SHARPNESS_SIDE)
-    shrinks = min(crop.shape[:2]) > _SHARPNESS_SIDE
-    grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    face = cv2.resize(grey, side, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)[28:-28, 28:-28]
+    height, width = crop.shape[:2]
+    middle = crop[height // 4 : height - height // 4, width // 4 : width - width // 4]
+    grey = cv2.cvtColor(middle, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    shrinks = min(middle.shape[:2]) > _SHARPNESS_SIDE
+    face = cv2.resize(
+        grey, (_SHARPNESS_SIDE, _SHARPNESS_SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
     gain = _REFERENCE_DEVIATION / max(float(face.std()), 10.0)
     variance = float(cv2.Laplacian(face, cv2.CV_32F).var()) * gain**2
     return variance / (variance + SHARPNESS_SCALE)
@@ -203,9 +206,10 @@ def quality(*, score: float, size: float, sharpness: float, frontality: float) -
         >>> [round(quality(score=1, size=size, sharpness=1, frontality=1), 3) for size in (45, 90, 200)]
         [0.841, 1.0, 1.0]
     """
-    factors = np.nan_to_num(np.array([score, size / FULL_SIZE, sharpness, frontality], np.float64))
-    factors = np.clip(factors, FLOOR, 1.0)
-    return float(factors[0]) * math.pow(np.prod(factors[1:]), 0.25)
+    sure, large, sharp, frontal = (
+        min(1.0, max(FLOOR, factor)) for factor in (score, size / FULL_SIZE, sharpness, frontality)
+    )
+    return sure * math.pow(large * sharp * frontal, 0.25)
 
 
 def trust(image: Image, landmarks: Float32, template: Template, *, mesh: Float32 | None) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -143,11 +144,17 @@ class KeyframeSelector:
         self._frames += 1
         pose = view(landmarks)
         best = self._best.get(pose)
-        blind = self._quality(image, box, landmarks, score, known_sharpness=1.0)
-        if best is None or blind > best.quality:
-            quality = self._quality(image, box, landmarks, score)
-            if best is None or quality > best.quality:
-                self._best[pose] = cut_patch(image, frame, box, landmarks, quality)
+        quality = partial(
+            align.quality,
+            score=score,
+            size=float(geometry.sizes(box[None])[0]),
+            frontality=align.frontality(landmarks),
+        )
+        # The pixels are looked at only where they can decide.
+        if best is None or quality(sharpness=1.0) > best.quality:
+            found = quality(sharpness=align.sharpness(_inner(image, box)))
+            if best is None or found > best.quality:
+                self._best[pose] = cut_patch(image, frame, box, landmarks, found)
         return released
 
     @property
@@ -166,17 +173,6 @@ class KeyframeSelector:
     def _window_over(self, frame: int) -> bool:
         window = self.options.window * 2 ** (self._chosen // self.options.generation)
         return self._opened is not None and frame - self._opened >= window * self.fps
-
-    def _quality(
-        self, image: Image, box: Float32, landmarks: Float32, score: float, *, known_sharpness: float | None = None
-    ) -> float:
-        sharpness = align.sharpness(_inner(image, box)) if known_sharpness is None else known_sharpness
-        return align.quality(
-            score=score,
-            size=float(geometry.sizes(box[None])[0]),
-            sharpness=sharpness,
-            frontality=align.frontality(landmarks),
-        )
 
 
 def _inner(image: Image, box: Float32) -> Image:
