@@ -1,8 +1,10 @@
 """What all tests need: OpenCV imported the way that works on a bare server, before a test file imports it itself."""
 
+import gc
 import logging
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,18 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # What a file imports stays. Left to the garbage collector, it would be gone through thousands of times for nothing.
+    if item.path != _last.get("file"):
+        _last["file"] = item.path
+        gc.collect()
+        gc.freeze()
+
+
+_last: dict[str, Path] = {}
+"""The file of the test before."""
 
 
 @pytest.fixture(autouse=True)

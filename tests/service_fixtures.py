@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import pickle
@@ -110,11 +111,21 @@ def short_clip(drawn: Drawn, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+class _Prompt(uvicorn.Server):
+    """The server, which looks more often than ten times a second whether it has to end."""
+
+    async def main_loop(self) -> None:
+        tick = 0
+        while not await self.on_tick(tick):
+            tick += 1
+            await asyncio.sleep(0.01)
+
+
 @contextmanager
 def live(app: FastAPI) -> Iterator[str]:
     """Run an application in a thread; gives its address, such as ``http://127.0.0.1:41234``."""
     bound = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(config(app))
+    server = _Prompt(config(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:
@@ -130,12 +141,17 @@ def live(app: FastAPI) -> Iterator[str]:
         bound.close()
 
 
+def asking(address: str, *, timeout: float = 5.0) -> httpx.Client:
+    """Return a client of a service; it loads no certificates, which take longer than most answers."""
+    return httpx.Client(base_url=address, timeout=timeout, verify=False)
+
+
 @pytest.fixture(scope="session")
 def demo_service(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a service on a copy of the database, without pages; tests that change something make their own."""
     database = demo.copy(tmp_path_factory.mktemp("served"))
     app = create_app(database, roots=[demo.clip.parent], page=False)
-    with live(app) as address, httpx.Client(base_url=f"{address}/api/v1", timeout=60) as client:
+    with live(app) as address, asking(f"{address}/api/v1", timeout=60) as client:
         yield client
 
 

@@ -14,7 +14,7 @@ import pytest
 from fakes import make_result
 from hypothesis import given
 from hypothesis import strategies as st
-from service_fixtures import live
+from service_fixtures import asking, live
 
 from indexing.colors import emotion_color, hexadecimal
 from indexing.jobs import JobQueue
@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def client(store: Store) -> Iterator[httpx.Client]:
-    with live(create_app(store.path)) as address, httpx.Client(base_url=address, timeout=30) as opened:
+    with live(create_app(store.path)) as address, asking(address, timeout=30) as opened:
         yield opened
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from depth import representative
 from fakes import make_result
 from fastapi import FastAPI
 from PIL import Image
@@ -55,6 +56,10 @@ LONG = 10 * PATIENCE
 
 LOOK = 5_000
 """Milliseconds between two looks of a page whether somebody else has changed something."""
+
+
+SCREENS = representative([("light", 1280), ("dark", 390)], [("dark", 1280), ("light", 390)])
+"""Colours and widths: each of them occurs, and both together where all is to be tried."""
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +241,7 @@ def test_how_closely_to_look_is_chosen_by_keys_and_kept(visit: Open, seen: FastA
     }
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
+@pytest.mark.parametrize(("scheme", "width"), SCREENS)
 def test_the_settings_are_no_barrier(visit: Open, seen: FastAPI, scheme: str, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     there = visit(seen, scheme=scheme, width=width)
@@ -654,7 +659,7 @@ def test_five_hundred_people_come_in_pages(visit: Open, tmp_path: Path) -> None:
 PAGES = ("/", "/people", "/people/1", "/videos/1?t=2.5", "/review", "/search?person=1", "/jobs")
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)])
+@pytest.mark.parametrize(("scheme", "width"), SCREENS)
 def test_there_is_no_barrier(visit: Open, seen: FastAPI, scheme: str, width: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     there = visit(seen, scheme=scheme, width=width)

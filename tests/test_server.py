@@ -16,7 +16,7 @@ import pytest
 from fakes import make_result
 from fastapi import FastAPI
 from PIL import Image
-from service_fixtures import Demo, live
+from service_fixtures import Demo, asking, live
 
 from indexing import calibrate as calibration
 from indexing.export import FORMATS
@@ -161,7 +161,7 @@ def app(database: Path) -> FastAPI:
 
 @pytest.fixture
 def service(app: FastAPI) -> Iterator[httpx.Client]:
-    with live(app) as address, httpx.Client(base_url=f"{address}/api/v1", timeout=60) as client:
+    with live(app) as address, asking(f"{address}/api/v1", timeout=60) as client:
         yield client
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fakes import make_result
-from service_fixtures import live
+from service_fixtures import asking, live
 
 from indexing import gallery
 from indexing.jobs import JobQueue
@@ -39,7 +39,7 @@ def photo() -> Path:
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[httpx.Client]:
     app = create_app(tmp_path / "a.db", roots=[tmp_path], uploads=tmp_path / "kept", page=False)
-    with live(app) as address, httpx.Client(base_url=f"{address}/api/v1", timeout=60) as client:
+    with live(app) as address, asking(f"{address}/api/v1", timeout=60) as client:
         yield client
 
 

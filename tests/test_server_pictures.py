@@ -10,7 +10,7 @@ import av
 import httpx
 import pytest
 from PIL import Image
-from service_fixtures import Demo, live
+from service_fixtures import Demo, asking, live
 from skimage import data
 
 from indexing import gallery
@@ -43,7 +43,7 @@ def service(database: Path) -> Iterator[httpx.Client]:
     limits = Limits(decoding=DecodingLimits(memory=160 * MIB, seconds=10.0))
     with (
         live(create_app(database, limits=limits, page=False)) as address,
-        httpx.Client(base_url=f"{address}/api/v1", timeout=120) as client,
+        asking(f"{address}/api/v1", timeout=120) as client,
     ):
         yield client
 
@@ -133,7 +133,7 @@ def test_a_decoder_that_hangs_is_ended(database: Path, photograph: Path) -> None
     limits = Limits(decoding=DecodingLimits(seconds=0.01))
     with (
         live(create_app(database, limits=limits, page=False)) as address,
-        httpx.Client(base_url=f"{address}/api/v1", timeout=60) as client,
+        asking(f"{address}/api/v1", timeout=60) as client,
     ):
         answer = client.post("/search", files={"file": ("slow.jpg", photograph.read_bytes())})
         assert answer.status_code == 422

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fakes import make_result
-from service_fixtures import live
+from service_fixtures import asking, live
 
 from indexing.server import Limits, create_app
 from indexing.server.received import safe_name
@@ -51,14 +51,14 @@ def service(database: Path, root: Path) -> Iterator[httpx.Client]:
     limits = Limits(upload=1000, pictures=200_000, body=1000, searches=6)
     with (
         live(create_app(database, roots=[root], limits=limits, page=False)) as address,
-        httpx.Client(base_url=address) as client,
+        asking(address) as client,
     ):
         yield client
 
 
 @pytest.fixture
 def guarded(database: Path) -> Iterator[httpx.Client]:
-    with live(create_app(database, token=TOKEN, page=False)) as address, httpx.Client(base_url=address) as client:
+    with live(create_app(database, token=TOKEN, page=False)) as address, asking(address) as client:
         yield client
 
 
