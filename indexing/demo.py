@@ -375,18 +375,47 @@ def _draw(
     import cv2
 
     done = frame / (shot.frames - 1)
-    shift = np.array([[1, 0, -_MARGIN - shot.drift * (done - 0.5)], [0, 1, -_MARGIN]])
-    picture = np.asarray(cv2.warpAffine(wall, shift, (WIDTH, HEIGHT)), np.uint8)
-    opacities: list[UInt8] = []
-    for _, cut_out, matrix in cast:
-        layer = np.asarray(cv2.warpAffine(cut_out.layer, matrix, (WIDTH, HEIGHT)), np.uint8)
-        opacities.append(np.ascontiguousarray(layer[..., 3]))
-        color = cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR)
-        picture = np.asarray(cv2.add(_scaled(picture, 255 - opacities[-1]), color), np.uint8)
+    picture = _window(wall, _MARGIN + shot.drift * (done - 0.5))
+    opacities = [_lay(picture, cut_out, matrix) for _, cut_out, matrix in cast]
     light = shot.light[0] * (1 - done) + shot.light[1] * done
     lit = np.asarray(cv2.convertScaleAbs(picture, alpha=light * (1 + 0.03 * float(np.sin(frame / 6)))), np.uint8)
     seen = [_face(*member, opacities[number + 1 :]) for number, member in enumerate(cast)]
     return lit, [face for face in seen if face.visible > 0]
+
+
+def _window(wall: Image, left: float) -> Image:
+    """Return the part of a backdrop that is seen from an edge between two of its pixels on."""
+    import cv2
+
+    whole = int(left)
+    here, next_ = (wall[_MARGIN : _MARGIN + HEIGHT, edge : edge + WIDTH] for edge in (whole, whole + 1))
+    return np.asarray(cv2.addWeighted(here, 1 - (left - whole), next_, left - whole, 0), np.uint8)
+
+
+def _lay(picture: Image, cut_out: _CutOut, matrix: Float64) -> UInt8:
+    """Lay a portrait over a picture, where it covers it, and return its opacity in all of the picture."""
+    import cv2
+
+    opacity = np.zeros(picture.shape[:2], np.uint8)
+    (left, upper), (right, lower) = _covered(cut_out, matrix)
+    if left < right and upper < lower:
+        part = slice(upper, lower), slice(left, right)
+        here = matrix - np.array([[0, 0, left], [0, 0, upper]])
+        layer = np.asarray(cv2.warpAffine(cut_out.layer, here, (right - left, lower - upper)), np.uint8)
+        opacity[part] = layer[..., 3]
+        below = _scaled(picture[part], 255 - opacity[part])
+        picture[part] = cv2.add(below, cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR))
+    return opacity
+
+
+def _covered(cut_out: _CutOut, matrix: Float64) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the part of the picture that a portrait reaches: its first and its last corner, this one outside."""
+    height, width = cut_out.layer.shape[:2]
+    corners = np.array([[0, width, 0, width], [0, 0, height, height]])
+    reached = matrix[:, :2] @ corners + matrix[:, 2:]
+    low, high = np.floor(reached.min(axis=1)) - 1, np.ceil(reached.max(axis=1)) + 1
+    (left, upper), (right, lower) = (np.clip(side, 0, (WIDTH, HEIGHT)).astype(int).tolist() for side in (low, high))
+    return (left, upper), (right, lower)
 
 
 def _path(cut_out: _CutOut, poses: Sequence[_Pose], frames: int) -> list[Float64]:
