@@ -42,7 +42,7 @@ def write(
     path: Path, pictures: Iterable[Image], *, bitrate: int = 2_000_000, size: tuple[int, int] = (WIDTH, HEIGHT)
 ) -> Path:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
+        stream = container.add_stream("libx264", rate=25, options={"preset": "veryfast"})
         stream.pix_fmt, stream.time_base, stream.bit_rate = "yuv420p", Fraction(1, 25), bitrate
         stream.width, stream.height = size
         for picture in pictures:

@@ -30,7 +30,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scene[:, 20:420] = data.astronaut()[:400, 60:460, ::-1]
     scene[:, 560:1060] = hopper[:400, :500]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
+        stream = container.add_stream("libx264", rate=25, options={"preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt, stream.time_base = 1000, 400, "yuv420p", Fraction(1, 25)
         for k in range(FRAMES):
             picture = np.ascontiguousarray(scene[:, 2 * k : 2 * k + 1000])
@@ -104,7 +104,7 @@ def test_no_track_crosses_a_dissolve(tmp_path: Path) -> None:
     shares = [0.0] * 30 + [(k + 1) / 13 for k in range(12)] + [1.0] * 30
     path = tmp_path / "dissolve.mp4"
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
+        stream = container.add_stream("libx264", rate=25, options={"preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt, stream.time_base = 400, 400, "yuv420p", Fraction(1, 25)
         for share in shares:
             picture = np.round(a * (1 - share) + b * share).astype(np.uint8)
