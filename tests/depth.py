@@ -7,7 +7,7 @@ from hypothesis import settings
 
 T = TypeVar("T")
 
-THOROUGH = 20
+THOROUGH = 32
 """How many times as far machines of states are driven."""
 
 settings.register_profile("thorough", max_examples=1000, deadline=None)

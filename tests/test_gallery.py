@@ -927,4 +927,4 @@ class GalleryMachine(RuleBasedStateMachine):
 
 
 TestGalleryInAnyOrder = GalleryMachine.TestCase
-TestGalleryInAnyOrder.settings = bounded(8, 15)
+TestGalleryInAnyOrder.settings = bounded(5, 15)
