@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -26,16 +27,24 @@ LONGEST = (
     "test_worker",
     "test_cli",
     "test_notebooks",
+    "test_server",
     "test_client",
     "test_live",
-    "test_gallery",
-    "test_readme_service",
-    "test_server_schema",
-    "test_server",
     "test_hard_cases",
+    "test_gallery",
+    "test_server_schema",
+    "test_readme_service",
+    "test_decoding",
     "test_store",
 )
 """Files that take longest: begun first, so that no worker is left alone with one at the end."""
+
+
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    # Three workers for two cores: much of the time goes into waiting for processes, pages and the disk.
+    cores = yield
+    return cores if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else cores + cores // 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,6 +12,11 @@ THOROUGH = 32
 
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 
+# How long an example takes tells how busy the machine is, and nothing of the code.
+settings.register_profile("patient", deadline=None)
+if settings.get_current_profile_name() == "default":
+    settings.load_profile("patient")
+
 
 def is_thorough() -> bool:
     """Whether all is to be tried that can be."""
