@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from tracker import boxes as geometry
 from tracker.protocols import FlowTracker
-from tracker.types import LANDMARKS, Detections, Float32, Source, UInt8
+from tracker.types import LANDMARKS, Detections, Float32, Float64, Source, UInt8
 
 NO_LANDMARKS = np.full((LANDMARKS, 2), np.nan, np.float32)
 
@@ -130,10 +129,27 @@ class Tracklet:
             self.boxes[k] = self.boxes[k] + drift * ((k - start + 1) / (row - start + 1))
 
 
-def match(boxes: Float32, detections: Float32, *, gate: float) -> list[tuple[int, int]]:
-    """Return pairs (row of ``boxes``, row of ``detections``) of greatest total IoU, each of at least ``gate``.
+def best_pairs(scores: Float32 | Float64) -> list[tuple[int, int]]:
+    """Return the pairs (row, column) of greatest total score, one to one, each above 0.
 
     Hungarian assignment (Kuhn 1955) by `scipy.optimize.linear_sum_assignment`.
+
+    Args:
+        scores: ``(N, M)``, none below 0.
+
+    Example:
+        >>> best_pairs(np.array([[0.9, 0.8], [0.8, 0.0], [0.0, 0.0]]))
+        [(0, 1), (1, 0)]
+    """
+    # SciPy takes a quarter of a second to import, in which the detector already looks at the first frames.
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(-scores)
+    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if scores[row, column] > 0]
+
+
+def match(boxes: Float32, detections: Float32, *, gate: float) -> list[tuple[int, int]]:
+    """Return pairs (row of ``boxes``, row of ``detections``) of greatest total IoU, each of at least ``gate``.
 
     Example:
         >>> a = np.array([[0, 0, 10, 10], [20, 0, 30, 10]], np.float32)
@@ -141,9 +157,7 @@ def match(boxes: Float32, detections: Float32, *, gate: float) -> list[tuple[int
         [(0, 1), (1, 0)]
     """
     overlaps = geometry.iou(boxes, detections)
-    overlaps = np.where(overlaps >= gate, overlaps, 0)
-    rows, columns = linear_sum_assignment(-overlaps)
-    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if overlaps[r, c] > 0]
+    return best_pairs(np.where(overlaps >= gate, overlaps, 0))
 
 
 class Associator:

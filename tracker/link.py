@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from tracker import boxes as geometry
-from tracker.associate import NO_LANDMARKS, Tracklet
+from tracker.associate import NO_LANDMARKS, Tracklet, best_pairs
 from tracker.types import Float32, Source
 
 
@@ -58,9 +57,7 @@ def link(
             scores[row, column] = _gap_score(
                 tracklets[before], tracklets[after], templates, same_face=same_face, fps=fps, options=options
             )
-    for row, column in zip(*linear_sum_assignment(-scores), strict=True):
-        if scores[row, column] > 0:
-            follower[ends[row]] = starts[column]
+    follower |= {ends[row]: starts[column] for row, column in best_pairs(scores)}
     return _chains(tracklets, follower)
 
 
