@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError
 
-from indexing.migrations import APPLICATION_ID, HEAD, create, upgrade
+from indexing.migrations import APPLICATION_ID, HEAD, upgrade
 from tracker.errors import FacetrackError
 
 logger = logging.getLogger(__name__)
@@ -116,8 +116,8 @@ def _check_kind(engine: Engine, path: Path, *, must_exist: bool) -> None:
     # Two processes may make the same database at once: the mark and the tables appear together, in one transaction.
     with engine.connect() as connection:
         mark = connection.scalar(text("PRAGMA application_id"))
-        empty = _is_empty(connection)
-    if mark != APPLICATION_ID and (must_exist or not empty):
+        tables = connection.scalar(text("SELECT COUNT(*) FROM sqlite_master"))
+    if mark != APPLICATION_ID and (tables or must_exist):
         raise FacetrackError(f"{path}: this SQLite file is no facetrack database; name another one with --db")
 
 
@@ -142,11 +142,7 @@ def _bring_up_to_date(engine: Engine, path: Path) -> None:
     with engine.execution_options(begin="IMMEDIATE").begin() as connection:
         # Another process may have done it while this one waited for the lock.
         if not _is_current(connection, path):
-            create(connection) if _is_empty(connection) else upgrade(connection)
-
-
-def _is_empty(connection: Connection) -> bool:
-    return not connection.scalar(text("SELECT COUNT(*) FROM sqlite_master"))
+            upgrade(connection)
 
 
 def _is_current(connection: Connection, path: Path) -> bool:

@@ -14,12 +14,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from fakes import make_result
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import create_engine
 
 from indexing import gallery
 from indexing.database import open_engine
 from indexing.jobs import JobQueue
-from indexing.migrations import APPLICATION_ID, HEAD, SCHEMA, split, steps, upgrade
+from indexing.migrations import APPLICATION_ID, HEAD, steps, upgrade
 from indexing.store import Store
 from indexing.tables import Base
 from tracker.errors import FacetrackError
@@ -47,43 +47,8 @@ def test_the_newest_step_is_the_one_that_the_code_knows() -> None:
     assert sorted(REVISIONS)[-1] == HEAD
 
 
-def by_steps(path: Path, revision: str = HEAD) -> Engine:
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        upgrade(connection, revision)
-    return engine
-
-
-def test_a_new_database_is_what_all_steps_make(tmp_path: Path) -> None:
-    by_steps(tmp_path / "old.db").dispose()
-    open_engine(tmp_path / "new.db").dispose()
-    made = "SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY rowid"
-    assert read_sql(tmp_path / "old.db", made) == read_sql(tmp_path / "new.db", made)
-    for query in ("SELECT * FROM alembic_version", "SELECT key FROM meta ORDER BY key", "PRAGMA application_id"):
-        assert read_sql(tmp_path / "old.db", query) == read_sql(tmp_path / "new.db", query)
-    tables = [
-        str(name) for (name,) in read_sql(tmp_path / "old.db", "SELECT name FROM sqlite_master WHERE type = 'table'")
-    ]
-    filled = {name for name in tables if read_sql(tmp_path / "old.db", f"SELECT 1 FROM {name}")}
-    assert filled - {"sqlite_sequence"} == {"alembic_version", "meta"}
-
-
-def test_every_new_database_has_revisions_of_its_own(tmp_path: Path) -> None:
-    for name in "ab":
-        open_engine(tmp_path / name).dispose()
-    seen = {value for name in "ab" for value in read_sql(tmp_path / name, "SELECT value FROM meta")}
-    assert len(seen) == 4
-
-
-def test_a_script_is_split_into_whole_statements() -> None:
-    script = SCHEMA.read_text(encoding="utf-8")
-    statements = list(split(script))
-    assert "".join(statements) == script
-    assert sum("CREATE TRIGGER" in statement for statement in statements) == script.count("CREATE TRIGGER") == 3
-
-
 def test_the_steps_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
-    engine = by_steps(tmp_path / "a.db")
+    engine = open_engine(tmp_path / "a.db")
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     engine.dispose()
@@ -98,7 +63,10 @@ def test_a_new_database_carries_mark_revision_and_log(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_a_database_of_any_step_comes_to_the_same_schema_and_works(tmp_path: Path, revision: str) -> None:
-    by_steps(tmp_path / "old.db", revision).dispose()
+    engine = create_engine(f"sqlite:///{tmp_path / 'old.db'}")
+    with engine.begin() as connection:
+        upgrade(connection, revision)
+    engine.dispose()
     with Store(tmp_path / "old.db", must_exist=True) as old, Store(tmp_path / "new.db") as new:
         assert old.add_video(make_result()) == new.add_video(make_result()) == 1
     assert schema(tmp_path / "old.db") == schema(tmp_path / "new.db")
