@@ -90,19 +90,13 @@ def looked_at(models: Models, image: Picture, found: Detections, person: int, pa
     factors = {
         "score": float(found.scores[row]),
         "size": float(geometry.sizes(found.boxes)[row]),
-        "sharpness": align.sharpness(inside(image, found.boxes[row])),
+        "sharpness": align.sharpness(geometry.pixels(image, found.boxes[row])),
         "frontality": align.frontality(found.landmarks[row]),
     }
     shares = np.clip([*factors.values()] / np.array([1, align.FULL_SIZE, 1, 1]), align.FLOOR, 1)
     face: Candidate = cut_patch(image, 0, found.boxes[row], found.landmarks[row], align.quality(**factors))
     [view] = embed(models, [face])
     return View(person, path, view.embedding, float(shares.prod()), face.quality, view.quality)
-
-
-def inside(image: Picture, box: Rows) -> Picture:
-    """Return the pixels in a box."""
-    x1, y1, x2, y2 = np.round(geometry.clip(box[None], image.shape[1], image.shape[0])[0]).astype(int)
-    return image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
 
 
 # -- ways to spoil a photograph of 250 by 250, whose face lies between 70 and 180 ------------------------------------

@@ -17,6 +17,7 @@ from indexing.files import replacing
 from indexing.metrics import IdCounts, id_counts
 from indexing.types import TrackRecord
 from tracker import boxes as geometry
+from tracker.associate import match
 from tracker.types import Float32, Float64, Image, Int32, Track, UInt8, frozen
 
 WIDTH, HEIGHT, FPS = 960, 540, 25
@@ -499,7 +500,7 @@ def score(truth: Truth, tracks: Iterable[tuple[TrackRecord, Track]]) -> DemoScor
 def _judge(tally: _Tally, truth: Truth, frame: int, shown: Sequence[tuple[TrackRecord, Track]]) -> None:
     here = np.flatnonzero(truth.frames == frame)
     boxes = np.array([track.boxes[frame - track.first_frame] for _, track in shown], np.float32).reshape(-1, 4)
-    matches = _matches(truth.boxes[here], boxes)
+    matches = dict(match(truth.boxes[here], boxes, gate=SAME_PLACE))
     shot = int(np.searchsorted(truth.shots, frame, side="right"))
     for face, box in matches.items():
         if not truth.ignore[here[face]]:
@@ -509,15 +510,6 @@ def _judge(tally: _Tally, truth: Truth, frame: int, shown: Sequence[tuple[TrackR
     rest = np.delete(boxes, list(matches.values()), axis=0)
     on_faint = geometry.containment(rest, truth.boxes[faint]).max(axis=1, initial=0) >= SAME_PLACE
     tally.extra += int((~on_faint).sum())
-
-
-def _matches(faces: Float32, boxes: Float32) -> dict[int, int]:
-    from scipy.optimize import linear_sum_assignment
-
-    overlaps = geometry.iou(faces, boxes)
-    overlaps = np.where(overlaps >= SAME_PLACE, overlaps, 0)
-    rows, columns = linear_sum_assignment(overlaps, maximize=True)
-    return {int(i): int(k) for i, k in zip(rows, columns, strict=True) if overlaps[i, k] > 0}
 
 
 def _count(tally: _Tally, person: str, shot: int, track_id: int, identity_id: int | None) -> None:

@@ -1,10 +1,10 @@
-"""Geometry of boxes: pure functions on ``(N, 4)`` arrays of ``x1, y1, x2, y2``."""
+"""Geometry of boxes: pure functions on ``(N, 4)`` arrays of ``x1, y1, x2, y2``, and the pixels in one."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tracker.types import Float32
+from tracker.types import Float32, Image
 
 
 def sizes(boxes: Float32) -> Float32:
@@ -39,6 +39,22 @@ def iou(a: Float32, b: Float32) -> Float32:
     """
     overlap, area_a, area_b = _overlaps(a, b)
     return np.asarray(overlap / np.maximum(area_a + area_b - overlap, 1e-9), np.float32)
+
+
+def pixels(image: Image, box: Float32) -> Image:
+    """Return the part of ``image`` in a box, a view of at least one pixel.
+
+    Args:
+        image: ``(H, W, 3)`` uint8.
+        box: ``(4,)`` float32 xyxy; what lies outside of the picture is left out.
+
+    Example:
+        >>> pixels(np.zeros((40, 60, 3), np.uint8), np.array([-5, 10.4, 20, 30], np.float32)).shape
+        (20, 20, 3)
+    """
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = np.round(clip(box[None], width, height)[0]).astype(int)
+    return image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
 
 
 def containment(a: Float32, b: Float32) -> Float32:

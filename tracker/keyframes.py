@@ -152,7 +152,7 @@ class KeyframeSelector:
         )
         # The pixels are looked at only where they can decide.
         if best is None or quality(sharpness=1.0) > best.quality:
-            found = quality(sharpness=align.sharpness(_inner(image, box)))
+            found = quality(sharpness=align.sharpness(geometry.pixels(image, box)))
             if best is None or found > best.quality:
                 self._best[pose] = cut_patch(image, frame, box, landmarks, found)
         return released
@@ -173,9 +173,3 @@ class KeyframeSelector:
     def _window_over(self, frame: int) -> bool:
         window = self.options.window * 2 ** (self._chosen // self.options.generation)
         return self._opened is not None and frame - self._opened >= window * self.fps
-
-
-def _inner(image: Image, box: Float32) -> Image:
-    height, width = image.shape[:2]
-    x1, y1, x2, y2 = np.round(geometry.clip(box[None], width, height)[0]).astype(int)
-    return image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]

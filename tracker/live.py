@@ -22,7 +22,7 @@ GLANCE_AGAIN = 0.5
 """Seconds from one early look at a face to the next, as long as no keyframe of it is chosen."""
 
 GLANCE_BETTER = 1.1
-"""An early look is taken again only at a view so many times as good."""
+"""An early look is taken again only at a later view that promises to be so many times as good as the last one was."""
 
 MOST_GLANCES = 3
 """Early looks in one frame: the faces of a full room are embedded over several frames, so that none takes long."""

@@ -10,7 +10,6 @@ from tracker import align
 from tracker import boxes as geometry
 from tracker.headless import cv2
 from tracker.keyframes import Candidate
-from tracker.types import Image
 
 SHARP = 0.6
 """Sharpness (`tracker.align.sharpness`) from which a face is left as it is; photographs of LFW have 0.64 to 0.94."""
@@ -31,16 +30,10 @@ def sharpened(face: Candidate) -> Candidate | None:
     this gains, and that flips, other light, contrast and shifts gain nothing.
     """
     side = float(geometry.sizes(face.box[None])[0])
-    lack = SHARP - align.sharpness(_inside(face))
+    lack = SHARP - align.sharpness(geometry.pixels(face.patch, face.box))
     if lack <= 0 or side < 1:
         return None
     amount = min(GAIN * lack, MOST)
     pixels = face.patch.astype(np.float32)
     detail = pixels - cv2.GaussianBlur(pixels, (0, 0), RADIUS * side)
     return replace(face, patch=np.clip(pixels + amount * detail, 0, 255).astype(np.uint8))
-
-
-def _inside(face: Candidate) -> Image:
-    height, width = face.patch.shape[:2]
-    x1, y1, x2, y2 = np.round(geometry.clip(face.box[None], width, height)[0]).astype(int)
-    return face.patch[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
